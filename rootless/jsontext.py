@@ -41,8 +41,10 @@ def loads(text: str | bytes) -> Any:
     stripped = text.strip(" \t\n\r")
     try:
         value, end = make_scanner(_Scanner())(stripped, 0)
-    except StopIteration as stop:
-        raise ValueError(f"not JSON at character {stop.value}") from None
+    except (StopIteration, SystemError):  # the C code finds its own error class only where `json` is imported already
+        import json
+
+        return json.loads(text)
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
     if end != len(stripped):
