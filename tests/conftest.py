@@ -1,0 +1,99 @@
+"""Fixtures that every test may use. Tests run as an ordinary user, never as root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Rootless
+from tests.support.images import NAME, busybox_archive
+from tests.support.leaks import assert_nothing_left, processes_of
+
+DRIVERS = ("overlay", "fuse-overlayfs", "vfs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.getuid() == 0:
+        pytest.exit("the tests run as an ordinary user: contrib/test makes one when root starts it", returncode=4)
+
+
+def need(*commands: str) -> None:
+    """Skip where a program of the test set-up is missing; in CI (CI=true) that fails instead."""
+    missing = [command for command in commands if shutil.which(command) is None]
+    if missing:
+        message = f"not installed: {', '.join(missing)} (contrib/test installs it)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+def remove_store(place: Path) -> None:
+    """Delete a store whose files partly belong to subordinate ids."""
+    shutil.rmtree(place, ignore_errors=True)
+    if place.exists():
+        code = (
+            "import sys, shutil; from rootless.kernel.idmaps import default_user_map; "
+            "from rootless.kernel.userns import UserNamespace; "
+            "UserNamespace.create(default_user_map()).run(shutil.rmtree, sys.argv[1])"
+        )
+        subprocess.run([sys.executable, "-c", code, str(place)], check=False)
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A docker-archive of a busybox image named `docker.io/library/busybox:latest`."""
+    return busybox_archive(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def shared_store(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Iterator[Rootless]:
+    """One store per worker with the busybox image in it; tests reach it through `rl`, which checks for leaks."""
+    command = Rootless(tmp_path_factory.mktemp("store"))
+    command("load", "-q", "-i", str(busybox))
+    yield command
+    remove_store(command.place)
+
+
+@pytest.fixture
+def rl(shared_store: Rootless) -> Iterator[Rootless]:
+    """The command on the shared store; whatever the test leaves running is a failure of that test."""
+    yield shared_store
+    shared_store("rm", "-f", "-a", "-t", "0", check=False)
+    assert_nothing_left(shared_store.place, shared_store.root, shared_store.runroot)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Rootless]:
+    """The command on an empty store of its own."""
+    yield from _own_store(tmp_path, None)
+
+
+@pytest.fixture(params=DRIVERS)
+def each_driver(request: pytest.FixtureRequest, tmp_path: Path, busybox: Path) -> Iterator[Rootless]:
+    """The command on a store of its own with the busybox image, once for each storage driver."""
+    for command in _own_store(tmp_path, request.param):
+        command("load", "-q", "-i", str(busybox))
+        yield command
+
+
+def _own_store(tmp_path: Path, driver: str | None) -> Iterator[Rootless]:
+    command = Rootless(tmp_path / "store", driver)
+    yield command
+    if command.root.exists():
+        command("rm", "-f", "-a", "-t", "0", check=False)
+        assert_nothing_left(command.place, command.root, command.runroot)
+    for pid in processes_of(command.place):
+        os.kill(pid, 9)
+    remove_store(command.place)
+
+
+@pytest.fixture
+def image() -> str:
+    """The name of the busybox image in the shared store."""
+    return NAME
