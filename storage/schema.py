@@ -1,0 +1,130 @@
+"""The tables of the database, as a list of steps from one version to the next.
+
+Digests (diffIDs, blobs, image ids) are lower-case hex of SHA-256, without "sha256:". Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from rootless.errors import StorageError
+from storage.sqlite import Connection
+
+_FIRST = """
+CREATE TABLE images (
+    id TEXT PRIMARY KEY,              -- digest of `config`
+    config TEXT NOT NULL,             -- the OCI or Docker image configuration, byte for byte
+    manifest BLOB NOT NULL,           -- byte for byte as it came, or as we made it
+    manifest_digest TEXT NOT NULL,
+    manifest_type TEXT NOT NULL,      -- media type
+    size INTEGER NOT NULL,            -- bytes of the extracted layers
+    created TEXT NOT NULL,            -- RFC 3339, from the configuration; "" where it has none
+    created_unix REAL NOT NULL,       -- the same for sorting and ages; 0 where it has none
+    added REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE image_names (            -- docker.io/library/alpine:latest
+    name TEXT PRIMARY KEY,
+    image_id TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX image_names_by_image ON image_names(image_id);
+CREATE TABLE image_digests (          -- docker.io/library/alpine@sha256:...
+    name TEXT PRIMARY KEY,
+    image_id TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX image_digests_by_image ON image_digests(image_id);
+CREATE TABLE image_layers (           -- position 0 is the lowest
+    image_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    diff_id TEXT NOT NULL,
+    PRIMARY KEY (image_id, position)
+) WITHOUT ROWID;
+CREATE INDEX image_layers_by_layer ON image_layers(diff_id);
+CREATE TABLE layers (
+    diff_id TEXT PRIMARY KEY,
+    size INTEGER NOT NULL,            -- bytes extracted
+    blob TEXT,                        -- digest of the kept compressed blob, or NULL: rebuilt from the record
+    blob_size INTEGER,
+    media_type TEXT,                  -- of that blob
+    id_map TEXT NOT NULL DEFAULT '',  -- the id map that it was extracted under
+    created REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX layers_by_blob ON layers(blob) WHERE blob IS NOT NULL;
+CREATE TABLE leases (                 -- digests that a running pull, load or import is about to refer to
+    token TEXT NOT NULL,              -- name of a locked file in the directory `leases`
+    digest TEXT NOT NULL,
+    PRIMARY KEY (token, digest)
+) WITHOUT ROWID;
+
+CREATE TABLE containers (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    image_id TEXT NOT NULL,
+    image_name TEXT NOT NULL,
+    created REAL NOT NULL,
+    request TEXT NOT NULL,            -- JSON: the options it was created with
+    state TEXT NOT NULL,
+    pid INTEGER NOT NULL DEFAULT 0,
+    pid_start INTEGER NOT NULL DEFAULT 0,
+    boot_id TEXT NOT NULL DEFAULT '',
+    monitor_pid INTEGER NOT NULL DEFAULT 0,
+    monitor_start INTEGER NOT NULL DEFAULT 0,
+    exit_code INTEGER NOT NULL DEFAULT 0,
+    started REAL NOT NULL DEFAULT 0,
+    finished REAL NOT NULL DEFAULT 0,
+    oom_killed INTEGER NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT '',
+    command TEXT NOT NULL DEFAULT '',
+    ports TEXT NOT NULL DEFAULT '[]',
+    labels TEXT NOT NULL DEFAULT '{}',
+    auto_remove INTEGER NOT NULL DEFAULT 0,
+    driver TEXT NOT NULL DEFAULT '',
+    network TEXT NOT NULL DEFAULT '{}'
+) WITHOUT ROWID;
+CREATE INDEX containers_by_image ON containers(image_id);
+CREATE TABLE container_layers (       -- what its root file system is stacked of; outlives the image
+    container_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    diff_id TEXT NOT NULL,
+    PRIMARY KEY (container_id, position)
+) WITHOUT ROWID;
+CREATE INDEX container_layers_by_layer ON container_layers(diff_id);
+
+CREATE TABLE volumes (
+    name TEXT PRIMARY KEY,
+    driver TEXT NOT NULL DEFAULT 'local',
+    created REAL NOT NULL,
+    labels TEXT NOT NULL DEFAULT '{}',
+    options TEXT NOT NULL DEFAULT '{}',
+    anonymous INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE container_volumes (
+    container_id TEXT NOT NULL,
+    volume TEXT NOT NULL,
+    PRIMARY KEY (container_id, volume)
+) WITHOUT ROWID;
+CREATE INDEX container_volumes_by_volume ON container_volumes(volume);
+
+CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+STEPS = (_FIRST,)  # step n leads to version n + 1; released steps are never edited
+
+
+def migrate(connection: Connection, version: int) -> None:
+    """Bring the database up to `version`, in one transaction. Raises StorageError where it is newer than that."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        current = connection.execute("PRAGMA user_version").fetchone()[0]
+        if current > version:
+            raise StorageError(
+                f"opening the database {connection.path}: a newer rootless has written it"
+                f" (format {current}; this one knows {version})",
+                "upgrade rootless, or choose another store with --root",
+            )
+        for step in STEPS[current:version]:
+            for statement in step.split(";\n"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={version}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,113 @@
+"""A store: the images, layers, containers and volumes below one root directory, and how to get at them.
+
+Nothing is opened before it is used. Tree: see `storage.layout`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless.paths import data_root, make_private, run_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.kernel.idmaps import UserMap
+    from rootless.kernel.userns import UserNamespace
+
+    from storage.layers import LayerStore
+    from storage.layout import Layout
+    from storage.sqlite import Connection
+
+
+class Store:
+    """What every command works on. `root`, `runroot`: absolute paths of ours. `driver_request`: --storage-driver or None.
+
+    A process that forks and goes on in the child calls `forget()` there: a database connection does not survive a fork.
+    """
+
+    __slots__ = (
+        "_db",
+        "_driver",
+        "_layers",
+        "_layout",
+        "_user_map",
+        "_user_namespace",
+        "driver_request",
+        "root",
+        "runroot",
+    )
+
+    def __init__(self, root: str, runroot: str, driver_request: str | None = None) -> None:
+        self.root = root
+        self.runroot = runroot
+        self.driver_request = driver_request
+        self._db: Connection | None = None
+        self._layout: Layout | None = None
+        self._driver: str | None = None
+        self._user_map: UserMap | None = None
+        self._user_namespace: UserNamespace | None = None
+        self._layers: LayerStore | None = None
+
+    @property
+    def db(self) -> Connection:
+        """The open database (autocommit; see `storage.database.transaction`)."""
+        if self._db is None:
+            from storage.database import open_database
+
+            self._db = open_database(self.root + "/db.sqlite")
+        return self._db
+
+    @property
+    def layout(self) -> Layout:
+        if self._layout is None:
+            from storage.layout import Layout
+
+            self._layout = Layout(self.root)
+        return self._layout
+
+    @property
+    def driver(self) -> str:
+        """Name of the storage driver: the requested one, else the probed one. Raises StorageError if it cannot work."""
+        if self._driver is None:
+            from storage.drivers import choose_driver
+
+            self._driver = choose_driver(self.layout, self.driver_request)
+        return self._driver
+
+    @property
+    def user_map(self) -> UserMap:
+        """The id map of containers and layers: all our subordinate ids, or a single id where there are none."""
+        if self._user_map is None:
+            from rootless.kernel.idmaps import default_user_map
+
+            self._user_map = default_user_map()
+        return self._user_map
+
+    def user_namespace(self) -> UserNamespace:
+        """A namespace mapped by `user_map`, for work on files of subordinate ids; made once."""
+        if self._user_namespace is None:
+            from rootless.kernel.userns import UserNamespace
+
+            self._user_namespace = UserNamespace.create(self.user_map)
+        return self._user_namespace
+
+    @property
+    def layers(self) -> LayerStore:
+        if self._layers is None:
+            from storage.layers import LayerStore
+
+            self._layers = LayerStore(self.layout, self.user_namespace)
+        return self._layers
+
+    def forget(self) -> None:
+        """In a forked child: let go of what belongs to the parent's process."""
+        self._db = None
+
+
+def open_store(root: str | None = None, runroot: str | None = None, driver: str | None = None) -> Store:
+    """The store at `root` (--root), made if it is missing. `driver`: --storage-driver, or $ROOTLESS_STORAGE_DRIVER.
+
+    Raises StorageError where a directory is not ours or cannot be made.
+    """
+    request = driver or os.environ.get("ROOTLESS_STORAGE_DRIVER") or None
+    return Store(make_private(data_root(root)), make_private(run_root(runroot)), request)
