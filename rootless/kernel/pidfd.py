@@ -1,0 +1,82 @@
+"""Processes by descriptor: nobody is ever signalled who only happens to have inherited a process id.
+
+A process that was written down is known by three facts: its id, its start time and the boot in which it ran.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+
+from rootless.kernel.libc import SyscallError, syscall
+
+# By number: some builds of Python lack os.pidfd_open. One number on every architecture.
+_PIDFD_SEND_SIGNAL = 424
+_PIDFD_OPEN = 434
+
+_boot_id = ""
+
+
+def open_pidfd(pid: int) -> int:
+    """A descriptor (close-on-exec) of a process. Raises ProcessLookupError (a SyscallError) when there is none."""
+    return syscall(_PIDFD_OPEN, "pidfd_open", pid, 0, path=f"process {pid}")
+
+
+def send(pidfd: int, signal: int) -> bool:
+    """Send a signal; False when the process has ended. Raises SyscallError (EPERM, EINVAL)."""
+    try:
+        syscall(_PIDFD_SEND_SIGNAL, f"pidfd_send_signal({int(signal)})", pidfd, int(signal), None, 0)
+    except SyscallError as error:
+        if error.errno == errno.ESRCH:
+            return False
+        raise
+    return True
+
+
+def start_time(pid: int | str) -> int | None:
+    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)); None if gone."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        line = os.read(fd, 4096)
+    except OSError:  # ESRCH: it ended in between
+        return None
+    finally:
+        os.close(fd)
+    # The second field is the command's name in parentheses and may itself contain spaces and parentheses.
+    return int(line[line.rindex(b")") + 2 :].split(b" ", 20)[19])
+
+
+def boot_id() -> str:
+    """The random id of this boot of the machine."""
+    global _boot_id
+    if not _boot_id:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            _boot_id = file.read().strip()
+    return _boot_id
+
+
+def open_if_same(pid: int, start: int, boot: str) -> int | None:
+    """A descriptor of the process that was written down as `pid`, `start`, `boot`; None if that process has ended, even
+    where its id lives on in another one or it was not yet reaped."""
+    if pid <= 0 or boot != boot_id():
+        return None
+    try:
+        pidfd = open_pidfd(pid)
+    except ProcessLookupError:
+        return None
+    # Only now: were the start time read before, the id might pass to another process in between.
+    if start_time(pid) == start and not wait_exit(pidfd, 0):
+        return pidfd
+    os.close(pidfd)
+    return None
+
+
+def wait_exit(pidfd: int, timeout_ms: int | None) -> bool:
+    """Wait until the process has ended, at most `timeout_ms` milliseconds (None: for ever); True if it has."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(timeout_ms))
