@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """What every command works on. `root`, `runroot`: absolute paths of ours. `driver_request`: --storage-driver or None.
+    """What every command works on. `root` and `runroot` are absolute paths; `driver_request` is --storage-driver or None.
 
     A process that forks and goes on in the child calls `forget()` there: a database connection does not survive a fork.
     """
