@@ -27,6 +27,10 @@ KINDS = {
     "time": CLONE_NEWTIME,
 }
 
+USER_NAMESPACES_REFUSED = (
+    "user namespaces are forbidden or used up here: `rootless doctor` says by what, and the remedy"
+)
+
 
 def unshare(flags: int) -> None:
     """Move this process into new namespaces (CLONE_NEW*); pid and time apply to its next child.
@@ -38,7 +42,7 @@ def unshare(flags: int) -> None:
         check(libc.call("unshare", flags), f"unshare({_names(flags)})")
     except SyscallError as error:
         if flags & CLONE_NEWUSER and error.errno in (errno.EPERM, errno.ENOSPC, errno.EACCES, errno.EUSERS):
-            error.hint = "user namespaces are forbidden or used up here: `rootless doctor` says by what, and the remedy"
+            error.hint = USER_NAMESPACES_REFUSED
         raise
 
 
