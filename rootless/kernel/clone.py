@@ -6,6 +6,8 @@ call (the import lock, the GIL, the thread's state) is done here through the sam
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 import sys
 from _ctypes import FUNCFLAG_CDECL, FUNCFLAG_PYTHONAPI, FUNCFLAG_USE_ERRNO, CFuncPtr, get_errno
@@ -20,6 +22,7 @@ CLONE_PIDFD = 0x1000
 CLONE_PARENT = 0x8000
 
 _SIGCHLD = 17
+# Machines where clone(flags, stack, parent_tid, ...) has this order; s390 swaps the first two.
 _NUMBER = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "loongarch64": 220, "armv7l": 120, "i686": 120, "ppc64le": 120}
 
 
@@ -35,10 +38,11 @@ def clone(flags: int) -> tuple[int, int]:
 
     With CLONE_PARENT the child is the caller's sibling. The caller must have one thread only. Raises SyscallError.
     """
-    # The kernel's s390 and cris swap the first two arguments; both are refused by the table.
     number = _NUMBER.get(_machine())
     if number is None:
-        raise SyscallError(38, "clone", hint=f"the number of clone(2) on {_machine()} is not known to this version")
+        raise SyscallError(
+            errno.ENOSYS, "clone", hint=f"the number of clone(2) on {_machine()} is not known to this version"
+        )
     before, child, parent = (
         _function(f"PyOS_{name}") for name in ("BeforeFork", "AfterFork_Child", "AfterFork_Parent")
     )
@@ -65,8 +69,6 @@ def _function(name: str, arguments: int = 0) -> Any:
 
 
 def _machine() -> str:
-    import os
-
     machine = os.uname().machine
     # A 32-bit interpreter on a 64-bit kernel speaks the 32-bit table.
     return {"x86_64": "i686", "aarch64": "armv7l"}.get(machine, machine) if sys.maxsize < 2**32 else machine
