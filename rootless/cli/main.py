@@ -1,6 +1,91 @@
+"""The command: reads the line, hands over to the verb, and tells every failure in one way.
+
+Hot: a line that is right costs the small parser and the verb's module. Help, completion and wrong lines go to typer.
+"""
+
 from __future__ import annotations
+
+import os
+import sys
+
+from rootless.cli.parser import parse
+from rootless.cli.settings import Settings
+from rootless.cli.tables import GLOBAL, find
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.cli.options import Command, Opts
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
 
 
 def main(argv: list[str]) -> int:
-    print(argv)
-    return 0
+    """Do what `argv` (the program's name first) says. Returns the exit code; prints every error, raises none."""
+    _ensure_standard_streams()
+    settings = Settings()
+    try:
+        return _dispatch(argv[1:], settings)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    except Exception as error:
+        from rootless.cli.failures import tell
+
+        return tell(error, settings.log_level)
+
+
+def _dispatch(words: list[str], settings: Settings) -> int:
+    if "_ROOTLESS_COMPLETE" not in os.environ:
+        chosen = _read(words, settings)
+        if chosen is not None:
+            return execute(chosen[0], settings, chosen[1])
+    from rootless.cli.typerapp import run
+
+    return run(words, settings)
+
+
+def _read(words: list[str], settings: Settings) -> tuple[Command, Opts] | None:
+    """The command and its values, with `settings` filled; None where the small parser does not understand."""
+    before = None
+    if words and words[0][:1] == "-":
+        before = parse(GLOBAL, words)
+        if before is None:
+            return None
+        if before.version:
+            words = ["version"]
+        else:
+            words = before.words
+    found = find(words)
+    if found is None:
+        return None
+    opts = parse(*found)
+    if opts is None:
+        return None
+    if before is not None:
+        settings.apply(before)
+    return found[0], opts
+
+
+def execute(command: Command, settings: Settings, opts: Opts) -> int:
+    """Run the verb. Returns its exit code; errors pass."""
+    module = __import__(f"rootless.cli.commands.{command.module}", fromlist=("command",))
+    code: int = module.command(settings, opts)
+    return code
+
+
+def _ensure_standard_streams() -> None:
+    """Where a caller has closed descriptor 0, 1 or 2, put one there that fails as a closed one does.
+
+    Otherwise the next file that is opened, a database perhaps, would become somebody's standard output.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open("/dev/null", os.O_WRONLY if number == 0 else os.O_RDONLY)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,103 @@
+"""Which verbs there are, and which table describes each.
+
+A table module is loaded only when one of its verbs is asked for: describing `run` costs more than all of `ps`.
+"""
+
+from __future__ import annotations
+
+from rootless.cli.options import ANY, BOOL, CHOICE, STR, Argument, Command, Option
+
+LOG_LEVELS = ("debug", "info", "warn", "error")
+
+GLOBAL = Command(
+    "rootless",
+    "Containers without root and without a daemon.",
+    (
+        Option("--root", STR, "Keep images and containers in this directory", metavar="DIR"),
+        Option("--runroot", STR, "Keep the state of running containers in this directory", metavar="DIR"),
+        Option("--storage-driver", STR, "How layers are stacked: overlay, fuse-overlayfs or vfs", metavar="DRIVER"),
+        Option("--log-level", CHOICE, "How much to tell: debug, info, warn or error", "warn", "LEVEL", LOG_LEVELS),
+        Option("--version -v", BOOL, "Print the version"),
+    ),
+    (Argument("words", ANY),),
+    stops=True,
+)
+
+VERBS = {
+    "attach": "containers",
+    "create": "create",
+    "doctor": "system",
+    "exec": "containers",
+    "history": "images",
+    "images": "images",
+    "import": "images",
+    "info": "system",
+    "inspect": "containers",
+    "kill": "containers",
+    "load": "images",
+    "logs": "containers",
+    "port": "containers",
+    "ps": "containers",
+    "pull": "images",
+    "restart": "containers",
+    "rm": "containers",
+    "rmi": "images",
+    "run": "create",
+    "save": "images",
+    "start": "containers",
+    "stop": "containers",
+    "tag": "images",
+    "untag": "images",
+    "version": "system",
+    "wait": "containers",
+}
+"""Verb -> table module."""
+
+NOUNS = {
+    "container": {
+        **{verb: verb for verb, table in VERBS.items() if table in ("containers", "create")},
+        "exists": "container exists",
+        "inspect": "container inspect",
+        "list": "ps",
+        "ls": "ps",
+    },
+    "image": {
+        "exists": "image exists",
+        "history": "history",
+        "import": "import",
+        "inspect": "image inspect",
+        "list": "images",
+        "load": "load",
+        "ls": "images",
+        "prune": "image prune",
+        "pull": "pull",
+        "rm": "rmi",
+        "remove": "rmi",
+        "save": "save",
+        "tag": "tag",
+        "untag": "untag",
+    },
+    "system": {"info": "info"},
+}
+"""Noun -> word after it -> name of the command in its table."""
+
+_TABLE_OF_NOUN = {"container": "containers", "image": "images"}
+
+
+def command_named(name: str) -> Command:
+    """The command that a table lists under `name` ("run", "image inspect"). Raises KeyError for any other name."""
+    noun, _, second = name.partition(" ")
+    table = _TABLE_OF_NOUN[noun] if second else VERBS[name]
+    module = __import__(f"rootless.cli.tables.{table}", fromlist=("TABLE",))
+    found: Command = module.TABLE[name]
+    return found
+
+
+def find(words: list[str]) -> tuple[Command, list[str]] | None:
+    """The command that `words` begin with, and the words after it; None where there is none such."""
+    if not words:
+        return None
+    if words[0] in VERBS:
+        return command_named(words[0]), words[1:]
+    name = NOUNS[words[0]].get(words[1]) if words[0] in NOUNS and len(words) > 1 else None
+    return (command_named(name), words[2:]) if name else None

@@ -1,0 +1,48 @@
+"""How failures look: one line on standard error, and a hint where there is something to do."""
+
+from __future__ import annotations
+
+import os
+
+from rootless.errors import RootlessError
+
+INTERNAL = 125
+
+
+def tell(error: BaseException, log_level: str = "warn") -> int:
+    """Print `error` and return the exit code that goes with it."""
+    if isinstance(error, RootlessError):
+        message, hint, code = error.message, error.hint, error.exit_code
+    elif isinstance(error, OSError) and error.strerror:
+        place = f"{_text(error.filename)}: " if error.filename is not None else ""
+        message, hint, code = f"{place}{error.strerror}", None, INTERNAL
+    elif isinstance(error, MemoryError):
+        message, hint, code = "out of memory", None, INTERNAL
+    else:
+        message = f"internal error: {type(error).__name__}: {error}"
+        hint, code = "this is a fault of rootless; please report it with what --log-level debug prints", INTERNAL
+    lines = f"Error: {message}\n"
+    if hint:
+        lines += f"hint: {hint}\n"
+    if log_level == "debug":
+        import traceback
+
+        lines = "".join(traceback.format_exception(error)) + lines
+    complain(lines)
+    return code
+
+
+def complain(text: str) -> None:
+    """Write to standard error; nobody is left to tell when that fails."""
+    try:
+        os.write(2, text.encode("utf-8", "surrogateescape"))
+    except OSError:
+        pass
+
+
+def warn(message: str, hint: str | None = None) -> None:
+    complain(f"Warning: {message}\n" + (f"hint: {hint}\n" if hint else ""))
+
+
+def _text(name: object) -> str:
+    return os.fsdecode(name) if isinstance(name, bytes | str) else str(name)

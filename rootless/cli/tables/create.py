@@ -1,0 +1,85 @@
+"""Options of `run` and `create`."""
+
+from __future__ import annotations
+
+from rootless.cli.options import ANY, BOOL, CHOICE, CSV, LIST, STR, UINT, Argument, Command, Option
+
+PULL = ("always", "missing", "never", "newer")
+STREAMS = ("stdin", "stdout", "stderr")
+
+_SHARED = (
+    Option("--add-host", LIST, "Add a line to /etc/hosts", metavar="NAME:IP"),
+    Option("--cap-add", CSV, "Give a capability", metavar="CAPABILITY"),
+    Option("--cap-drop", CSV, "Take a capability away", metavar="CAPABILITY"),
+    Option("--cidfile", STR, "Write the container's id to this file", metavar="FILE"),
+    Option("--dns", CSV, "Ask this name server", metavar="ADDRESS"),
+    Option("--dns-option", CSV, "Set an option in /etc/resolv.conf", metavar="OPTION"),
+    Option("--dns-search", CSV, "Complete names with this domain", metavar="DOMAIN"),
+    Option(
+        "--entrypoint", STR, "Run this instead of the image's entry point (a command or a JSON list)", metavar="COMMAND"
+    ),
+    Option(
+        "--env -e", LIST, "Set an environment variable; NAME alone takes its value from here", metavar="NAME[=VALUE]"
+    ),
+    Option("--env-file", LIST, "Set environment variables from the lines of a file", metavar="FILE"),
+    Option("--expose", CSV, "Note that the container listens on this port", metavar="PORT[/PROTOCOL]"),
+    Option("--group-add", CSV, "Add the process to a group", metavar="GROUP"),
+    Option("--hostname -h", STR, "Name of the host as the container sees it", metavar="NAME"),
+    Option("--init", BOOL, "Run a small init as pid 1 that reaps and forwards signals"),
+    Option("--interactive -i", BOOL, "Keep standard input open"),
+    Option("--label -l", LIST, "Attach a label", metavar="KEY[=VALUE]"),
+    Option("--log-driver", STR, "Where output is kept", metavar="DRIVER"),
+    Option("--log-opt", LIST, "Set an option of the log driver", metavar="KEY=VALUE"),
+    Option("--mount", LIST, "Mount a bind, volume or tmpfs", metavar="type=TYPE,KEY=VALUE"),
+    Option("--name", STR, "Name of the container", metavar="NAME"),
+    Option("--network --net", STR, "Network: slirp4netns[:OPTIONS], host or none", metavar="NETWORK"),
+    Option("--no-hosts", BOOL, "Leave the image's /etc/hosts alone"),
+    Option("--platform", STR, "Take the image for this platform", metavar="OS/ARCH[/VARIANT]"),
+    Option("--privileged", BOOL, "All capabilities that the user namespace has, and no masked paths"),
+    Option("--publish -p", LIST, "Make a port of the container reachable", metavar="[[IP:]HOSTPORT:]PORT[/PROTOCOL]"),
+    Option("--pull", CHOICE, "When to pull: always, missing, never or newer", "missing", "WHEN", PULL),
+    Option("--quiet -q", BOOL, "Say nothing while pulling"),
+    Option("--read-only", BOOL, "Make the root file system read-only"),
+    Option("--rm", BOOL, "Remove the container when it has ended"),
+    Option(
+        "--security-opt", LIST, "Set a security option (seccomp=, no-new-privileges, mask=, unmask=)", metavar="OPTION"
+    ),
+    Option("--shm-size", STR, "Size of /dev/shm", metavar="SIZE"),
+    Option("--stop-signal", STR, "Signal that `stop` sends first", metavar="SIGNAL"),
+    Option("--stop-timeout", UINT, "Seconds that `stop` waits before it kills", metavar="SECONDS"),
+    Option("--tmpfs", LIST, "Mount a file system in memory", metavar="PATH[:OPTIONS]"),
+    Option("--tty -t", BOOL, "Give the container a terminal"),
+    Option("--ulimit", CSV, "Set a resource limit", metavar="NAME=SOFT[:HARD]"),
+    Option("--user -u", STR, "Run as this user", metavar="USER[:GROUP]"),
+    Option("--volume -v", LIST, "Mount a directory or a volume", metavar="SOURCE:PATH[:OPTIONS]"),
+    Option("--workdir -w", STR, "Directory to start in", metavar="DIR"),
+)
+
+_IMAGE = (Argument("image", completes="image"), Argument("command", ANY, "COMMAND..."))
+
+TABLE = {
+    "create": Command(
+        "create",
+        "Make a container and leave it stopped.",
+        _SHARED,
+        _IMAGE,
+        stops=True,
+        examples=("rootless create --name web -p 8080:80 httpd", "rootless start web"),
+    ),
+    "run": Command(
+        "run",
+        "Make a container and run it.",
+        (
+            *_SHARED,
+            Option("--detach -d", BOOL, "Leave it running and print its id"),
+            Option("--detach-keys", STR, "Keys that leave a terminal without ending the container", metavar="KEYS"),
+            Option("--sig-proxy", BOOL, "Pass signals on to the container (default: yes)", True),
+        ),
+        _IMAGE,
+        stops=True,
+        examples=(
+            "rootless run --rm -it alpine sh",
+            "rootless run -d --name web -p 8080:80 -v ./site:/srv:ro httpd",
+        ),
+    ),
+}

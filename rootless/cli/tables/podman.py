@@ -1,0 +1,127 @@
+"""Flags and commands of Podman 5.4, to tell what is not supported yet from what does not exist. Only errors read it."""
+
+from __future__ import annotations
+
+# Long names without dashes; "/x" is the short form.
+_FLAGS = {
+    "": (
+        "cgroup-manager config conmon connection/c events-backend help hooks-dir identity imagestore log-level "
+        "module network-cmd-path network-config-dir out remote/r root runroot runtime runtime-flag ssh "
+        "storage-driver storage-opt syslog tmpdir transient-store url version/v volumepath"
+    ),
+    "attach": "detach-keys latest/l no-stdin sig-proxy",
+    "create": (
+        "add-host annotation arch attach/a authfile blkio-weight blkio-weight-device cap-add cap-drop cgroup-conf "
+        "cgroup-parent cgroupns cgroups chrootdirs cidfile conmon-pidfile cpu-period cpu-quota cpu-rt-period "
+        "cpu-rt-runtime cpu-shares/c cpus cpuset-cpus cpuset-mems decryption-key device device-cgroup-rule "
+        "device-read-bps device-read-iops device-write-bps device-write-iops disable-content-trust dns dns-option "
+        "dns-search entrypoint env-file env-host env-merge env/e expose gidmap gpus group-add group-entry "
+        "health-cmd health-interval health-log-destination health-max-log-count health-max-log-size "
+        "health-on-failure health-retries health-start-period health-startup-cmd health-startup-interval "
+        "health-startup-retries health-startup-success health-startup-timeout health-timeout help hostname/h "
+        "hosts-file hostuser http-proxy image-volume init init-ctr init-path interactive/i ip ip6 ipc label-file "
+        "label/l log-driver log-opt mac-address memory-reservation memory-swap memory-swappiness memory/m mount "
+        "name network network-alias no-healthcheck no-hostname no-hosts oom-kill-disable oom-score-adj os "
+        "passwd-entry personality pid pidfile pids-limit platform pod pod-id-file privileged publish-all/P "
+        "publish/p pull quiet/q rdt-class read-only read-only-tmpfs replace requires restart retry retry-delay rm "
+        "rootfs sdnotify seccomp-policy secret security-opt shm-size shm-size-systemd stop-signal stop-timeout "
+        "subgidname subuidname sysctl systemd timeout tls-verify tmpfs tty/t tz uidmap ulimit umask unsetenv "
+        "unsetenv-all user/u userns uts variant volume/v volumes-from workdir/w"
+    ),
+    "exec": (
+        "detach-keys detach/d env-file env/e interactive/i latest/l preserve-fd preserve-fds privileged tty/t "
+        "user/u workdir/w"
+    ),
+    "history": "format human/H no-trunc quiet/q",
+    "images": "all/a digests filter/f format history no-trunc noheading/n quiet/q sort",
+    "import": "arch change/c message/m os quiet/q variant",
+    "info": "format/f",
+    "inspect": "format/f latest/l size/s type/t",
+    "kill": "all/a cidfile latest/l signal/s",
+    "load": "input/i quiet/q",
+    "logs": "color follow/f latest/l names/n since tail timestamps/t until",
+    "port": "all/a latest/l",
+    "ps": (
+        "all/a external filter/f format last/n latest/l no-trunc noheading ns pod/p quiet/q size/s sort sync watch/w"
+    ),
+    "pull": (
+        "all-tags/a arch authfile cert-dir creds decryption-key disable-content-trust os platform quiet/q retry "
+        "retry-delay tls-verify variant"
+    ),
+    "restart": "all/a cidfile filter/f latest/l running time/t",
+    "rm": "all/a cidfile depend filter force/f ignore/i latest/l time/t volumes/v",
+    "rmi": "all/a force/f ignore/i no-prune",
+    "run": (
+        "add-host annotation arch attach/a authfile blkio-weight blkio-weight-device cap-add cap-drop cgroup-conf "
+        "cgroup-parent cgroupns cgroups chrootdirs cidfile conmon-pidfile cpu-period cpu-quota cpu-rt-period "
+        "cpu-rt-runtime cpu-shares/c cpus cpuset-cpus cpuset-mems decryption-key detach-keys detach/d device "
+        "device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops "
+        "disable-content-trust dns dns-option dns-search entrypoint env-file env-host env-merge env/e expose "
+        "gidmap gpus group-add group-entry health-cmd health-interval health-log-destination health-max-log-count "
+        "health-max-log-size health-on-failure health-retries health-start-period health-startup-cmd "
+        "health-startup-interval health-startup-retries health-startup-success health-startup-timeout "
+        "health-timeout help hostname/h hosts-file hostuser http-proxy image-volume init init-path interactive/i "
+        "ip ip6 ipc label-file label/l log-driver log-opt mac-address memory-reservation memory-swap "
+        "memory-swappiness memory/m mount name network network-alias no-healthcheck no-hostname no-hosts "
+        "oom-kill-disable oom-score-adj os passwd passwd-entry personality pid pidfile pids-limit platform pod "
+        "pod-id-file preserve-fd preserve-fds privileged publish-all/P publish/p pull quiet/q rdt-class read-only "
+        "read-only-tmpfs replace requires restart retry retry-delay rm rmi rootfs sdnotify seccomp-policy secret "
+        "security-opt shm-size shm-size-systemd sig-proxy stop-signal stop-timeout subgidname subuidname sysctl "
+        "systemd timeout tls-verify tmpfs tty/t tz uidmap ulimit umask unsetenv unsetenv-all user/u userns uts "
+        "variant volume/v volumes-from workdir/w"
+    ),
+    "save": "compress format multi-image-archive/m output/o quiet/q uncompressed",
+    "start": "all attach/a detach-keys filter/f interactive/i latest/l sig-proxy",
+    "stop": "all/a cidfile filter/f ignore/i latest/l time/t",
+    "version": "format/f",
+    "wait": "condition ignore interval/i latest/l",
+    "container exists": "external",
+    "container inspect": "format/f latest/l size/s",
+    "image inspect": "format/f",
+    "image prune": "all/a build-cache external filter force/f",
+}
+
+# Noun (or nothing) -> its verbs.
+_COMMANDS = {
+    "": (
+        "artifact attach build commit compose container cp create diff events exec export farm generate "
+        "healthcheck history image images import info init inspect kill kube load login logout logs machine "
+        "manifest mount network pause pod port ps pull push quadlet rename restart rm rmi run save search secret "
+        "start stats stop system tag top unmount unpause unshare untag update version volume wait"
+    ),
+    "artifact": "add inspect ls pull push rm",
+    "container": (
+        "attach checkpoint cleanup clone commit cp create diff exec exists export init inspect kill list logs "
+        "mount pause port prune ps rename restart restore rm run runlabel start stats stop top unmount unpause "
+        "update wait"
+    ),
+    "generate": "kube spec systemd",
+    "image": (
+        "build diff exists history import inspect list load mount prune pull push rm save scp search sign tag tree "
+        "trust trust unmount untag"
+    ),
+    "kube": "apply down generate play",
+    "manifest": "add annotate create exists inspect push remove rm",
+    "network": "connect create disconnect exists inspect ls prune reload rm update",
+    "pod": "clone create exists inspect kill logs pause prune ps restart rm start stats stop top unpause",
+    "secret": "create exists inspect ls rm",
+    "system": (
+        "check connection connection connection connection connection df events info migrate prune renumber reset "
+        "service"
+    ),
+    "volume": "create exists export import inspect ls mount prune reload rm unmount",
+}
+
+
+def knows(command: str, flag: str) -> bool:
+    """Does Podman's `command` (or Podman itself, for "") have `flag`, given with its dashes?"""
+    words = _FLAGS.get(command, "").split()
+    if flag.startswith("--"):
+        return any(word.partition("/")[0] == flag[2:] for word in words)
+    return any(word.partition("/")[2] == flag[1:] for word in words)
+
+
+def knows_command(name: str) -> bool:
+    """Is `name` ("build", "pod create") a command of Podman?"""
+    noun, _, verb = name.rpartition(" ")
+    return verb in _COMMANDS.get(noun, "").split()

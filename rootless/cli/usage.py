@@ -1,0 +1,72 @@
+"""Turns typer's complaints into ours: what is wrong in one line, and what was probably meant."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+from typer._click import exceptions
+from typer.exceptions import TyperException
+
+from rootless.cli.tables import NOUNS, VERBS
+from rootless.errors import UsageError
+
+WRONG = TyperException
+
+
+def explain(error: TyperException) -> UsageError:
+    """The error that the user sees for a line that typer refused."""
+    context: Any = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "rootless"
+    name = path.partition(" ")[2]
+    prefix = f"{name}: " if name else ""
+    if isinstance(error, exceptions.NoSuchOption):
+        return _unknown_option(prefix, name, error.option_name, context)
+    if isinstance(error, exceptions.MissingParameter):
+        missing = error.param.human_readable_name if error.param is not None else "an argument"
+        return UsageError(f"{prefix}{missing.strip('[]')} is missing", _see(path, context))
+    if isinstance(error, exceptions.BadOptionUsage):
+        return UsageError(f"{prefix}{error.option_name} needs a value", f"see: {path} --help")
+    if isinstance(error, exceptions.BadParameter):
+        hint = error.param_hint or (error.param.opts[-1] if error.param is not None else "value")
+        if error.param is not None and not error.param_hint:
+            hint = max(error.param.opts, key=len)
+        return UsageError(f"{prefix}{hint}: {error.message}", f"see: {path} --help")
+    if isinstance(error, exceptions.NoArgsIsHelpError):
+        return UsageError(f"{prefix}which command?", f"see: {path} --help")
+    message = error.message[:1].lower() + error.message[1:].rstrip(".")
+    return UsageError(f"{prefix}{message}", _see(path, context))
+
+
+def _see(path: str, context: Any) -> str:
+    if context is None:
+        return f"see: {path} --help"
+    pieces = " ".join(context.command.collect_usage_pieces(context))
+    return f"usage: {path} {pieces.replace('{', '').replace('}', '')}"
+
+
+def _unknown_option(prefix: str, name: str, option: str, context: Any) -> UsageError:
+    from rootless.cli.tables.podman import knows
+
+    path = f"rootless {name}".strip()
+    if knows(name, option):
+        return UsageError(f"{prefix}{option} is not supported yet", f"see: {path} --help")
+    names = [flag for param in context.command.get_params(context) for flag in param.opts if flag.startswith("--")]
+    close = get_close_matches(option, names, n=1, cutoff=0.65) if option.startswith("--") else []
+    hint = f"did you mean {close[0]}?" if close else f"see: {path} --help"
+    return UsageError(f"{prefix}unknown flag {option}", hint)
+
+
+def unknown_command(noun: str, word: str, after: str = "") -> UsageError:
+    """For a verb that is not there. `noun`: the group it was looked for in, or empty. `after`: the next word."""
+    from rootless.cli.tables.podman import knows_command
+
+    name = f"{noun} {word}".strip()
+    if after and knows_command(f"{name} {after}"):
+        name = f"{name} {after}"
+    if knows_command(name):
+        return UsageError(f"{name}: this command is not supported yet", f"see: {f'rootless {noun}'.strip()} --help")
+    close = get_close_matches(word, [*NOUNS[noun]] if noun else [*VERBS, *NOUNS], n=2, cutoff=0.6)
+    meant = " or ".join(f"{noun} {name}".strip() for name in close)
+    hint = f"did you mean {meant}?" if meant else f"see: {f'rootless {noun}'.strip()} --help"
+    return UsageError(f"unknown command {name!r}", hint)
