@@ -125,3 +125,14 @@ def address_of(buffer: bytes) -> int:
 def syscall(number: int, call: str, *arguments: Argument, path: str | bytes | None = None) -> int:
     """A system call by its number, for those that the C library does not wrap. Raises SyscallError."""
     return check(libc.call("syscall", number, *arguments), call, path)
+
+
+_SWAPPED_DIRECTIONS = ("ppc", "mips", "sparc", "alpha")
+
+
+def ioctl_number(writes: bool, kind: int, number: int, size: int) -> int:
+    """The request number of an ioctl that hands over (`writes`) or fetches `size` bytes, as _IOW and _IOR of
+    <linux/ioctl.h> make it; a few architectures lay the direction out in another way."""
+    swapped = os.uname().machine.startswith(_SWAPPED_DIRECTIONS)
+    direction = (4 if writes else 2) << 29 if swapped else (1 if writes else 2) << 30
+    return direction | size << 16 | kind << 8 | number
