@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import os
 
-from rootless.paths import data_root, make_private, run_root
+from rootless.paths import data_root, run_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.kernel.idmaps import UserMap
     from rootless.kernel.userns import UserNamespace
-
     from storage.layers import LayerStore
     from storage.layout import Layout
     from storage.sqlite import Connection
 
 
 class Store:
-    """What every command works on. `root` and `runroot` are absolute paths; `driver_request` is --storage-driver or None.
+    """What every command works on. `root`, `runroot`: absolute paths. `driver_request`: --storage-driver or None.
 
     A process that forks and goes on in the child calls `forget()` there: a database connection does not survive a fork.
     """
@@ -54,7 +53,7 @@ class Store:
         if self._db is None:
             from storage.database import open_database
 
-            self._db = open_database(self.root + "/db.sqlite")
+            self._db = open_database(self.layout.database)
         return self._db
 
     @property
@@ -63,6 +62,7 @@ class Store:
             from storage.layout import Layout
 
             self._layout = Layout(self.root)
+            self._layout.create()
         return self._layout
 
     @property
@@ -105,9 +105,5 @@ class Store:
 
 
 def open_store(root: str | None = None, runroot: str | None = None, driver: str | None = None) -> Store:
-    """The store at `root` (--root), made if it is missing. `driver`: --storage-driver, or $ROOTLESS_STORAGE_DRIVER.
-
-    Raises StorageError where a directory is not ours or cannot be made.
-    """
-    request = driver or os.environ.get("ROOTLESS_STORAGE_DRIVER") or None
-    return Store(make_private(data_root(root)), make_private(run_root(runroot)), request)
+    """The store of this user, or the one at `root`; its directories are made when they are first needed."""
+    return Store(data_root(root), run_root(runroot), driver or os.environ.get("ROOTLESS_STORAGE_DRIVER") or None)

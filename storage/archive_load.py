@@ -1,0 +1,54 @@
+"""Loading images from archives into the store; layers that are not here yet are extracted side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage.archive_formats import ArchivedImage, ArchivedLayer, read_images
+from storage.archive_source import open_source
+from storage.images import AddedLayer, add_image
+from storage.layer_feed import Feed, feed_layers
+from storage.lease import Lease
+from storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`id` in hex, `names` as in the archive ("docker.io/library/alpine:latest"); an image may have none."""
+
+    id: str
+    names: list[str]
+
+
+def load_archive(store: Store, path: str) -> list[Loaded]:
+    """Add every image of the archive or directory at `path` ("-": standard input), in the order of the archive.
+
+    Formats: docker-archive, oci-archive, oci-dir, docker-dir; plain, gzip, zstd, xz, bzip2. All is read and checked
+    before the first layer is extracted. Raises ImageError, NotFoundError, StorageError; images that were complete
+    before the error stay.
+    """
+    source = open_source(path, store.layout.tmp)
+    try:
+        images = read_images(source)
+        with Lease(store) as lease:
+            layers = {layer.diff_id: layer for image in images for layer in image.layers}
+            lease.protect(
+                {*layers, *(layer.digest for layer in layers.values() if layer.digest)},
+            )
+            missing = [layer for layer in layers.values() if not store.layers.has(layer.diff_id)]
+            added = feed_layers(store, [_feed(layer) for layer in missing])
+            return [_add(store, image, added) for image in images]
+    finally:
+        source.close()
+
+
+def _feed(layer: ArchivedLayer) -> Feed:
+    piece = layer.piece
+    kept = layer.digest if layer.digest != layer.diff_id else None  # uncompressed: the record rebuilds it
+    return Feed(piece.descriptor, piece.offset, piece.size, layer.diff_id, kept, layer.media_type)
+
+
+def _add(store: Store, image: ArchivedImage, added: dict[str, AddedLayer]) -> Loaded:
+    layers = [added.get(layer.diff_id) or AddedLayer(layer.diff_id, 0) for layer in image.layers]
+    image_id = add_image(store, image.config, image.manifest, image.manifest_type, layers, image.names)
+    return Loaded(image_id, image.names)

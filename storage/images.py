@@ -1,0 +1,201 @@
+"""Changes to the images of a store: adding, naming, removing. Each is one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rootless.errors import ConflictError, ImageError, NotFoundError, StorageError, UsageError
+from storage.database import transaction
+from storage.image_config import LIMIT, digest_hex, parse_config, unix_time
+from storage.lookup import Image, need_image
+from storage.references import Reference, parse
+from storage.sqlite import Connection
+from storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class AddedLayer:
+    """A layer of an image that is being added; its directory is in place. `diff_id` and `blob` are hex digests.
+
+    `size`: bytes extracted. `blob`: the compressed blob that the store keeps of it, with its size and media type, or
+    None where its tar is rebuilt from the record.
+    """
+
+    diff_id: str
+    size: int
+    blob: str | None = None
+    blob_size: int | None = None
+    media_type: str | None = None
+    id_map: str = ""
+
+
+def add_image(
+    store: Store,
+    config_bytes: bytes,
+    manifest_bytes: bytes,
+    manifest_type: str,
+    layers: Sequence[AddedLayer],
+    names: Iterable[str] = (),
+    digests: Iterable[str] = (),
+) -> str:
+    """Record an image whose layers (lowest first) lie in the store, and return its id (hex).
+
+    `names` ("docker.io/library/alpine:latest") move here from the images that have them now; `digests`
+    ("docker.io/library/alpine@sha256:...") are added. When this returns, the image survives a power cut.
+    Raises ImageError where configuration and layers do not fit together, StorageError where a layer is not there.
+    The caller holds a `Lease` that protects the layers.
+    """
+    image_id = hashlib.sha256(config_bytes).hexdigest()
+    where = f"adding image {image_id[:12]}"
+    config = parse_config(config_bytes, where)
+    if len(manifest_bytes) > LIMIT:
+        raise ImageError(f"{where}: the manifest has {len(manifest_bytes)} bytes, more than {LIMIT}")
+    expected = [digest_hex(diff_id, where) for diff_id in config["rootfs"]["diff_ids"]]
+    if expected != [layer.diff_id for layer in layers]:
+        raise ImageError(f"{where}: its configuration lists other layers ({len(expected)}) than it has ({len(layers)})")
+    now = time.time()
+    created = config.get("created") or ""
+    with transaction(store.db, durable=True) as db:
+        for layer in layers:
+            if not os.path.isdir(store.layout.layer(layer.diff_id)):
+                raise StorageError(f"{where}: layer {layer.diff_id[:12]} has gone meanwhile", "try again")
+        db.executemany(
+            "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (diff_id) DO UPDATE SET"
+            " blob = excluded.blob, blob_size = excluded.blob_size, media_type = excluded.media_type"
+            " WHERE blob IS NULL AND excluded.blob IS NOT NULL",
+            [(lr.diff_id, lr.size, lr.blob, lr.blob_size, lr.media_type, lr.id_map, now) for lr in layers],
+        )
+        marks = ",".join("?" * len(set(expected)))
+        sizes = dict(db.execute(f"SELECT diff_id, size FROM layers WHERE diff_id IN ({marks})", [*set(expected)]))
+        db.execute(
+            "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+            " manifest = excluded.manifest, manifest_digest = excluded.manifest_digest,"
+            " manifest_type = excluded.manifest_type",
+            (
+                image_id,
+                config_bytes.decode(),
+                manifest_bytes,
+                "sha256:" + hashlib.sha256(manifest_bytes).hexdigest(),
+                manifest_type,
+                sum(sizes[diff_id] for diff_id in expected),
+                created,
+                unix_time(created),
+                now,
+            ),
+        )
+        db.executemany(
+            "INSERT OR IGNORE INTO image_layers VALUES (?, ?, ?)",
+            [(image_id, position, diff_id) for position, diff_id in enumerate(expected)],
+        )
+        db.executemany("INSERT OR REPLACE INTO image_names VALUES (?, ?)", [(name, image_id) for name in names])
+        db.executemany("INSERT OR REPLACE INTO image_digests VALUES (?, ?)", [(name, image_id) for name in digests])
+    return image_id
+
+
+def full_name(text: str) -> str:
+    """The name as it is stored ("docker.io/library/alpine:latest") of a reference without digest.
+
+    Raises UsageError where the text is no reference, or names a digest.
+    """
+    reference = parse(text)
+    if reference.digest:
+        raise UsageError(f"naming an image {text}: a name to give has a tag, not a digest", "leave @sha256:... away")
+    return f"{reference.name}:{reference.tag or 'latest'}"
+
+
+def tag(store: Store, source: str, targets: Sequence[str]) -> None:
+    """Give the image `source` the names `targets`, which move here from where they are. Raises NotFoundError."""
+    names = [full_name(target) for target in targets]
+    with transaction(store.db) as db:
+        image = need_image(db, source)
+        db.executemany("INSERT OR REPLACE INTO image_names VALUES (?, ?)", [(name, image.id) for name in names])
+
+
+def untag(store: Store, source: str, names: Sequence[str] = ()) -> None:
+    """Take `names` away from the image `source`, or all its names where none are given. Raises NotFoundError."""
+    wanted = [full_name(name) for name in names]
+    with transaction(store.db) as db:
+        image = need_image(db, source)
+        for name in wanted:
+            if name not in image.names:
+                raise NotFoundError(f"untag {source}: it has no name {name}", exit_code=125)
+        for name in wanted or image.names:
+            db.execute("DELETE FROM image_names WHERE name = ?", (name,))
+
+
+@dataclass(slots=True)
+class Removed:
+    """What `remove` did: `untagged` names, ids of `deleted` images, ids of containers that went with them."""
+
+    untagged: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+
+
+def users_of(db: Connection, image_id: str) -> list[tuple[str, str, str]]:
+    """(id, name, state) of the containers that were made from the image."""
+    return db.execute("SELECT id, name, state FROM containers WHERE image_id = ?", (image_id,)).fetchall()
+
+
+def remove(store: Store, reference: str, force: bool = False) -> Removed:
+    """Remove a name, and with its last name the image; by id, the image with all its names.
+
+    As Podman and Docker: an id with several names needs `force`; an image that containers use is a ConflictError with
+    exit code 2 (`force`: the caller removes the containers first, see `users_of`). Files go with `collect_garbage`.
+    """
+    removed = Removed()
+    with transaction(store.db) as db:
+        image = need_image(db, reference)
+        name = _name_meant(image, reference)
+        if name and len(image.names) > 1:
+            db.execute("DELETE FROM image_names WHERE name = ?", (name,))
+            removed.untagged.append(name)
+            return removed
+        if not name and len(image.names) > 1 and not force:
+            raise ConflictError(
+                f"removing image {reference}: it has several names: {', '.join(sorted(image.names))}",
+                "remove them one by one, or all with --force",
+            )
+        refuse_if_used(db, image)
+        removed.untagged += sorted(image.names)
+        removed.deleted.append(image.id)
+        forget_image(db, image.id)
+    return removed
+
+
+def refuse_if_used(db: Connection, image: Image) -> None:
+    users = users_of(db, image.id)
+    if users:
+        listed = ", ".join(f"{name} ({state})" for _, name, state in users[:5])
+        more = f" and {len(users) - 5} more" if len(users) > 5 else ""
+        shown = image.names[0] if image.names else image.id[:12]
+        raise ConflictError(
+            f"removing image {shown}: in use by container{'s' if len(users) > 1 else ''} {listed}{more}",
+            "remove the containers first (rootless rm), or both with --force",
+            exit_code=2,
+        )
+
+
+def forget_image(db: Connection, image_id: str) -> None:
+    """Delete the rows of an image; within the caller's transaction."""
+    for table in ("image_names", "image_digests", "image_layers"):
+        db.execute(f"DELETE FROM {table} WHERE image_id = ?", (image_id,))
+    db.execute("DELETE FROM images WHERE id = ?", (image_id,))
+
+
+def _name_meant(image: Image, reference: str) -> str | None:
+    """The one of the image's names that `reference` spells, or None where it is an id or a digest."""
+    try:
+        meant: Reference = parse(reference)
+    except UsageError:  # an id need not be a reference
+        return None
+    if meant.digest:
+        return None
+    tag = meant.tag or "latest"
+    if f"{meant.name}:{tag}" in image.names:
+        return f"{meant.name}:{tag}"
+    ending = f"/{meant.path.removeprefix('library/')}:{tag}"
+    return next((name for name in image.names if name.endswith(ending)), None)
