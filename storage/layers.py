@@ -1,0 +1,251 @@
+"""The store's layers: extracted side by side, each by a child of its own inside the mapped user namespace.
+
+A layer is written to tmp/ and renamed to layers/<diffID> when it is whole and on the disk. It holds
+
+    diff/      the files
+    record     how to rebuild its tar (storage.tar.record)
+    lost/      files that later entries of the same layer replaced, needed by the record
+    notes      marshal of what only other layers can settle: hard links to lower layers, implied directories
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import marshal
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rootless.errors import ImageError, StorageError
+from rootless.kernel.files import remove_tree
+from storage.layout import Layout
+
+if TYPE_CHECKING:
+    from rootless.kernel.userns import Child, UserNamespace
+
+_PIPE_SIZE = 1 << 20
+
+
+class LayerInfo(NamedTuple):
+    """An extracted layer: its diffID (hex), bytes of its files, length of its tar, entries, entries whose owner could
+    not be kept, entries or attributes that could not be made here (they are in the record), and the digest of what
+    came in, compressed as it was (hex; None where nobody asked)."""
+
+    diff_id: str
+    size: int
+    tar_size: int
+    entries: int
+    squashed: int
+    skipped: int
+
+
+class LayerExtraction:
+    """One layer on its way in. Write the blob into `stdin_fd` and close it (`close_input`), then `finish`; or `abort`.
+
+    A child that fails early closes its end: writing then raises BrokenPipeError, and `finish` tells why.
+    """
+
+    def __init__(
+        self, store: LayerStore, place: str, lock: int, child: Child, stdin_fd: int, expected: str | None
+    ) -> None:
+        self._store = store
+        self._place = place
+        self._lock = lock
+        self._child = child
+        self._expected = expected
+        self.stdin_fd = stdin_fd
+
+    def close_input(self) -> None:
+        """Tell the child that this was all."""
+        if self.stdin_fd >= 0:
+            os.close(self.stdin_fd)
+            self.stdin_fd = -1
+
+    def finish(self) -> LayerInfo:
+        """Wait for the child, check the diffID, and put the layer in its place. On failure nothing is left.
+
+        Raises ImageError for content that is damaged, hostile or not the layer that was expected; StorageError.
+        """
+        self.close_input()
+        try:
+            info = LayerInfo(*self._child.result())
+            if self._expected is not None and info.diff_id != self._expected:
+                raise ImageError(
+                    f"extracting a layer: its content is sha256:{info.diff_id}, "
+                    f"not sha256:{self._expected} as the image says"
+                )
+            self._store.put(self._place, info.diff_id)
+        finally:
+            self._drop()
+        return info
+
+    def abort(self) -> None:
+        """End the child and remove what it wrote."""
+        self._child.kill()
+        self._drop()
+
+    def _drop(self) -> None:
+        self.close_input()
+        self._store.delete(self._place)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+class LayerStore:
+    """Layers of the store at `layout`; `user_namespace()` gives the mapped namespace when it is first needed."""
+
+    def __init__(self, layout: Layout, user_namespace: Callable[[], UserNamespace]) -> None:
+        self._layout = layout
+        self._user_namespace = user_namespace
+        self._swept = False
+
+    def has(self, diff_id: str) -> bool:
+        """Whether the layer `diff_id` (hex) is here, whole."""
+        return os.path.isdir(self._layout.diff(diff_id))
+
+    def begin(self, expected_diff_id: str | None = None, max_bytes: int | None = None) -> LayerExtraction:
+        """Start extracting a layer whose blob, compressed or not, is going to be written into `stdin_fd`.
+
+        Call it before starting threads, and from a thread that lives until `finish`: it forks, and the child dies with
+        the thread that called. `max_bytes` bounds what the layer may take on disk.
+        """
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+            except OSError:
+                pass  # beyond the user's share of pipe memory: the usual size does too
+            return self._begin((reader, None), writer, expected_diff_id, max_bytes)
+        except BaseException:
+            os.close(writer)
+            raise
+        finally:
+            os.close(reader)
+
+    def begin_from_file(
+        self, fd: int, offset: int, length: int, expected_diff_id: str | None = None, max_bytes: int | None = None
+    ) -> LayerExtraction:
+        """As `begin`, for a blob that lies at `offset` in the seekable file `fd`: the child reads it by itself."""
+        return self._begin((fd, (offset, length)), -1, expected_diff_id, max_bytes)
+
+    def _begin(
+        self, source: tuple[int, tuple[int, int] | None], writer: int, expected: str | None, max_bytes: int | None
+    ) -> LayerExtraction:
+        from storage import layer_child
+
+        layer_child.preload()
+        self.sweep()
+        place = f"{self._layout.tmp}/layer-{os.urandom(8).hex()}"
+        try:
+            os.makedirs(place, 0o700)
+            lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            os.mkdir(place + "/diff", 0o755)
+            os.chmod(place + "/diff", 0o755)
+            record = os.open(place + "/record", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(f"making {error.filename}: {error.strerror}") from None
+        layer = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            child = self._user_namespace().spawn(
+                layer_child.extract,
+                source,
+                layer,
+                record,
+                max_bytes,
+                mount_ns=True,
+                keep_fds=[source[0], layer, record],
+            )
+        except BaseException:
+            self.delete(place)
+            os.close(lock)
+            raise
+        finally:
+            os.close(layer)
+            os.close(record)
+        return LayerExtraction(self, place, lock, child, writer, expected)
+
+    def put(self, place: str, diff_id: str) -> None:
+        """Rename a finished layer into place; where another process was faster, theirs stays."""
+        target = self._layout.layer(diff_id)
+        try:
+            os.rename(place, target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return
+            raise StorageError(f"storing the layer {diff_id[:12]}: {error.strerror}") from None
+        fd = os.open(self._layout.layers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def rebuild(self, diff_id: str, out_fd: int) -> int:
+        """Write the layer's tar, byte for byte as it came, to `out_fd`; returns its length.
+
+        Raises StorageError where the result is not what the diffID says: the layer is damaged.
+        """
+        from storage import layer_child
+
+        layer_child.preload()
+        layer = os.open(self._layout.layer(diff_id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            found, length = self._user_namespace().run(layer_child.rebuild, layer, out_fd, keep_fds=[layer, out_fd])
+        finally:
+            os.close(layer)
+        if found != diff_id:
+            raise StorageError(
+                f"rebuilding the layer {diff_id[:12]}: its files were changed (they make sha256:{found[:12]})",
+                "remove the image and pull or load it again",
+            )
+        return length
+
+    def remove(self, diff_id: str) -> None:
+        """Delete a layer: it disappears in one step, its files are deleted after that."""
+        place = f"{self._layout.tmp}/gone-{os.urandom(8).hex()}"
+        try:
+            os.rename(self._layout.layer(diff_id), place)
+        except FileNotFoundError:
+            return
+        self.delete(place)
+
+    def delete(self, path: str) -> None:
+        """Remove a tree below tmp/, inside the user namespace where files of subordinate ids are in it."""
+        if not os.path.lexists(path):
+            return
+        if remove_tree(path):
+            left = self._user_namespace().run(remove_tree, path)
+            if left:
+                raise StorageError(f"deleting {left[0]}: not permitted")
+
+    def sweep(self) -> None:
+        """Remove what killed processes left in tmp/: nobody holds the lock of their directories any more."""
+        if self._swept:
+            return
+        self._swept = True
+        for name in os.listdir(self._layout.tmp):
+            if not name.startswith(("layer-", "gone-")):
+                continue
+            path = f"{self._layout.tmp}/{name}"
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.delete(path)
+            except BlockingIOError:
+                pass
+            finally:
+                os.close(fd)
+
+
+def notes_of(layout: Layout, diff_id: str) -> dict[str, Any]:
+    """What the layer left for others to settle: `links` [(path, target)], `implied` [path]; {} for most layers."""
+    try:
+        with open(layout.layer(diff_id) + "/notes", "rb") as file:
+            return marshal.load(file)  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        return {}
