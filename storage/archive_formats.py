@@ -10,11 +10,11 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from rootless.errors import ImageError, RootlessError
+from rootless.errors import ImageError, UsageError
 from rootless.jsontext import dumps, loads
 from storage.archive_source import Piece, Source
 from storage.image_config import LIMIT, digest_hex, parse_config
-from storage.references import parse
+from storage.references import names_registry, parse
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -125,13 +125,9 @@ def descriptor(media_type: str, digest: str, size: int) -> dict[str, object]:
 
 def _name(source: Source, text: str, registry: str = "") -> str:
     try:
-        reference = parse(text)
-        first, slash, _ = text.partition("/")
-        if registry and not (slash and ("." in first or ":" in first or first == "localhost")):
-            reference = parse(f"{registry}/{text}")
-    except RootlessError as error:
-        raise ImageError(f"reading {source.what}: the image's name {text!r}: {error.message}") from None
-    return f"{reference.name}:{reference.tag or 'latest'}"
+        return parse(f"{registry}/{text}" if registry and not names_registry(text) else text).tagged
+    except UsageError as error:
+        raise ImageError(f"reading {source.what}: the image's name: {error.message}") from None
 
 
 def _read_layout(source: Source, index: object) -> list[ArchivedImage]:

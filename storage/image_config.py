@@ -1,4 +1,4 @@
-"""Image configurations (OCI image-spec config.md; Docker's is the same in all that matters): checks before one is stored.
+"""Image configurations (OCI image-spec config.md; Docker's is the same in all that matters), checked and read.
 
 What is stored has passed `parse_config`, so that nobody after it meets a list where a string belongs. Absent and null
 fields are fine: readers write `config.get("config") or {}`.

@@ -12,7 +12,7 @@ from rootless.errors import ConflictError, ImageError, NotFoundError, StorageErr
 from storage.database import transaction
 from storage.image_config import LIMIT, digest_hex, parse_config, unix_time
 from storage.lookup import Image, need_image
-from storage.references import Reference, parse
+from storage.references import DEFAULT_TAG, parse
 from storage.sqlite import Connection
 from storage.store import Store
 
@@ -104,7 +104,7 @@ def full_name(text: str) -> str:
     reference = parse(text)
     if reference.digest:
         raise UsageError(f"naming an image {text}: a name to give has a tag, not a digest", "leave @sha256:... away")
-    return f"{reference.name}:{reference.tag or 'latest'}"
+    return reference.tagged
 
 
 def tag(store: Store, source: str, targets: Sequence[str]) -> None:
@@ -189,13 +189,12 @@ def forget_image(db: Connection, image_id: str) -> None:
 def _name_meant(image: Image, reference: str) -> str | None:
     """The one of the image's names that `reference` spells, or None where it is an id or a digest."""
     try:
-        meant: Reference = parse(reference)
+        meant = parse(reference)
     except UsageError:  # an id need not be a reference
         return None
     if meant.digest:
         return None
-    tag = meant.tag or "latest"
-    if f"{meant.name}:{tag}" in image.names:
-        return f"{meant.name}:{tag}"
-    ending = f"/{meant.path.removeprefix('library/')}:{tag}"
+    if meant.tagged in image.names:
+        return meant.tagged
+    ending = f"/{meant.path.removeprefix('library/')}:{meant.tag or DEFAULT_TAG}"
     return next((name for name in image.names if name.endswith(ending)), None)

@@ -21,8 +21,8 @@ from storage.store import Store
 class Lease:
     """`with Lease(store) as lease: lease.protect(diff_ids); ...; add_image(...)`.
 
-    While any lease is held, layers and blobs that no image refers to yet are left alone; `protect` also keeps those that
-    an image referred to until now. The methods belong to the thread that opened the store's database.
+    While any lease is held, layers and blobs that no image has referred to yet are left alone; `protect` also keeps those
+    that one did. The methods belong to the thread that opened the store's database.
     """
 
     def __init__(self, store: Store) -> None:
@@ -31,7 +31,7 @@ class Lease:
         self.token, self._descriptor = _locked_file(_directory(store))
 
     def protect(self, digests: Iterable[str]) -> None:
-        """Keep these layers (diffIDs) and blobs, hex digests, until the lease ends. Call before asking if they exist."""
+        """Keep these layers and blobs (hex digests) until the lease ends. Call before asking whether they exist."""
         with transaction(self._store.db) as connection:
             connection.executemany("INSERT OR IGNORE INTO leases VALUES (?, ?)", [(self.token, hex) for hex in digests])
         self._protects = True

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from rootless.jsontext import loads
+from storage.references import names_registry, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from storage.references import Reference
     from storage.sqlite import Connection
 
 _HEX = frozenset("0123456789abcdef")
@@ -50,14 +52,10 @@ def find_image(connection: Connection, reference: str) -> Image | None:
     is_hex = _HEX.issuperset(text)
     if len(text) == 64 and is_hex:
         row = connection.execute(_COLUMNS + "WHERE i.id = ?", (text,)).fetchone()
-        if row or text is not reference:
-            return _image(row) if row else None
+        return _image(row) if row else None
     if text is reference:
-        from storage.references import parse
-
-        parsed = parse(reference)
-        row = _by_name(connection, parsed.name, parsed.tag, parsed.digest)
-        if row is None and _is_short(reference):
+        row = _by_name(connection, parse(reference))
+        if row is None and not names_registry(reference):
             row = _by_short_name(connection, reference)
         if row:
             return _image(row)
@@ -83,33 +81,25 @@ def need_image(connection: Connection, reference: str) -> Image:
     return image
 
 
-def _by_name(connection: Connection, name: str, tag: str | None, digest: str | None) -> tuple[Any, ...] | None:
-    if digest:
+def _by_name(connection: Connection, wanted: Reference) -> tuple[Any, ...] | None:
+    if wanted.digest:
+        name = wanted.name
         clause = (
             "WHERE i.id IN (SELECT image_id FROM image_digests WHERE name = ?"
             " UNION SELECT n.image_id FROM image_names n JOIN images m"
             " ON m.id = n.image_id WHERE n.name >= ? AND n.name < ? AND m.manifest_digest = ?) LIMIT 1"
         )
-        values: tuple[str, ...] = (f"{name}@{digest}", name + ":", name + ";", digest)
+        values: tuple[str, ...] = (f"{name}@{wanted.digest}", name + ":", name + ";", wanted.digest)
     else:
         clause = "WHERE i.id = (SELECT image_id FROM image_names WHERE name = ?)"
-        values = (f"{name}:{tag or 'latest'}",)
+        values = (wanted.tagged,)
     row: tuple[Any, ...] | None = connection.execute(_COLUMNS + clause, values).fetchone()
     return row
 
 
-def _is_short(reference: str) -> bool:
-    """Whether the text names no registry."""
-    first, slash, _ = reference.partition("/")
-    return not slash or not ("." in first or ":" in first or first == "localhost")
-
-
 def _by_short_name(connection: Connection, reference: str) -> tuple[Any, ...] | None:
-    from storage.references import parse
-
     for registry in ("localhost", *_searched_registries()):
-        parsed = parse(f"{registry}/{reference}")
-        row = _by_name(connection, parsed.name, parsed.tag, parsed.digest)
+        row = _by_name(connection, parse(f"{registry}/{reference}"))
         if row:
             return row
     return None

@@ -1,0 +1,47 @@
+"""The images of a store for listing: one query, whatever their number; configurations are read only for labels."""
+
+from __future__ import annotations
+
+from rootless.jsontext import loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from storage.sqlite import Connection
+
+_QUERY = """SELECT id, manifest_digest, size, created, created_unix,
+ (SELECT group_concat(name, x'0a') FROM image_names WHERE image_id = i.id),
+ (SELECT group_concat(name, x'0a') FROM image_digests WHERE image_id = i.id),
+ (SELECT count(*) FROM containers WHERE image_id = i.id),
+ {} FROM images i ORDER BY created_unix DESC, id"""
+
+
+class ListedImage:
+    """One image. `id` in hex; `names` sorted; `digests` as "name@sha256:..."; `digest` of the manifest with "sha256:";
+    `size` in bytes extracted; `created` RFC 3339 or "", `created_unix` the same in seconds; `containers` made of it;
+    `config` is the parsed configuration, {} unless it was asked for."""
+
+    __slots__ = ("config", "containers", "created", "created_unix", "digest", "digests", "id", "names", "size")
+
+    def __init__(self, row: tuple[Any, ...]) -> None:
+        self.id: str = row[0]
+        self.digest: str = row[1]
+        self.size: int = row[2]
+        self.created: str = row[3]
+        self.created_unix: float = row[4]
+        self.names: list[str] = sorted(row[5].split("\n")) if row[5] else []
+        self.digests: list[str] = row[6].split("\n") if row[6] else []
+        self.containers: int = row[7]
+        self.config: dict[str, Any] = loads(row[8]) if row[8] else {}
+
+
+def list_images(connection: Connection, with_config: bool = False) -> list[ListedImage]:
+    """All images, newest first (by the time in their configuration)."""
+    return [ListedImage(row) for row in connection.execute(_QUERY.format("config" if with_config else "NULL"))]
+
+
+def repo_digests(image: ListedImage) -> list[str]:
+    """ "name@sha256:..." of the registries that the image came from, and of the names it has now."""
+    here = {f"{name.rpartition(':')[0]}@{image.digest}" for name in image.names}
+    return sorted(here.union(image.digests))
