@@ -109,8 +109,8 @@ def _moment(value: str) -> float:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a pattern with *, ? and [] fits a stored name, written in full or as short as Docker does, with or without
-    its tag; a star stops at slashes."""
+    """Whether a pattern with *, ? and [] fits a stored name: in full or as short as Docker writes it, with its tag or
+    without; a star stops at slashes."""
     repository, _, tag = name.rpartition(":")
     spellings = [repository]
     if repository.startswith("docker.io/"):

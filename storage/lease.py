@@ -21,8 +21,8 @@ from storage.store import Store
 class Lease:
     """`with Lease(store) as lease: lease.protect(diff_ids); ...; add_image(...)`.
 
-    While any lease is held, layers and blobs that no image has referred to yet are left alone; `protect` also keeps those
-    that one did. The methods belong to the thread that opened the store's database.
+    While any lease is held, layers and blobs that no image has referred to yet are left alone; `protect` also keeps
+    those that one did. The methods belong to the thread that opened the store's database.
     """
 
     def __init__(self, store: Store) -> None:

@@ -1,0 +1,25 @@
+"""Removing the images that nobody needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from storage.database import transaction
+from storage.image_filters import image_filter, split_filters
+from storage.images import forget_image
+from storage.listing import list_images
+from storage.store import Store
+
+
+def prune_images(store: Store, filters: Iterable[str] = (), all_unused: bool = False) -> list[str]:
+    """Forget the images that no container uses and that have no name (`all_unused`: with names too), of those that pass
+    `filters`; their ids. Files go with `collect_garbage`."""
+    pairs = split_filters(filters)
+    pruned = []
+    with transaction(store.db) as db:
+        passes = image_filter(db, pairs)
+        for image in list_images(db, with_config=True):
+            if not image.containers and (all_unused or not image.names) and passes(image):
+                forget_image(db, image.id)
+                pruned.append(image.id)
+    return pruned
