@@ -18,8 +18,10 @@ _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def write(text: str) -> None:
-    """Write all of `text` to standard output, at once. Raises BrokenPipeError where nobody reads any more, RootlessError
-    where it cannot be written."""
+    """Write all of `text` to standard output, at once.
+
+    Raises BrokenPipeError where nobody reads any more, RootlessError where it cannot be written.
+    """
     write_bytes(text.encode("utf-8", "surrogateescape"))
 
 

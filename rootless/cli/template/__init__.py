@@ -1,7 +1,8 @@
 """Go templates for `--format`, as users of Docker and Podman write them (https://pkg.go.dev/text/template).
 
-Data are plain values: dicts, lists, strings, numbers, booleans, None, and functions for what Go has methods for (`.Label "x"`).
-Text with nothing but fields in it ({{.State.Pid}}) is rendered here; all else by `engine`, which is loaded only then.
+Data are plain values: dicts, lists, strings, numbers, booleans, None, and functions for what Go has methods for
+(`.Label "x"`). Text with nothing but fields in it ({{.State.Pid}}) is rendered here; all else by `engine`, which is
+loaded only then.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def compile_template(text: str) -> Callable[[Any], str]:
     """
     parts = _plain(text)
     if parts is not None:
-        return lambda value: "".join([part if type(part) is str else _chain(value, part) for part in parts])
+        return lambda value: "".join([part if isinstance(part, str) else _chain(value, part) for part in parts])
     from rootless.cli.template.engine import Template
 
     return Template(text).render
@@ -94,7 +95,7 @@ def _plain(text: str) -> list[str | tuple[str, ...]] | None:
         if not closed or action[:1] != ".":
             return None
         names = tuple(action[1:].split(".")) if len(action) > 1 else ()
-        if not all([name.isidentifier() for name in names]):
+        if not all(name.isidentifier() for name in names):
             return None
         parts.append(names)
         parts.append(after)
