@@ -17,6 +17,7 @@ _PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2
 _SECCOMP_SET_MODE_FILTER = 1
 
+# seccomp(2) is only needed for its flags; without any, prctl(2) does the same under one number everywhere.
 _NUMBERS = {
     "x86_64": 317,
     "aarch64": 277,
@@ -24,9 +25,6 @@ _NUMBERS = {
     "loongarch64": 277,
     "s390x": 348,
     "ppc64le": 358,
-    "ppc64": 358,
-    "armv7l": 383,
-    "i686": 354,
 }
 
 _INSTRUCTION = 8
@@ -43,9 +41,9 @@ def load_filter(program: bytes, flags: int = 0) -> int:
     if rest or not 0 < length <= 4096:
         raise ValueError(f"a seccomp filter of {len(program)} bytes")
     header = struct.pack("@HP", length, address_of(program))
+    if not flags:
+        return check(libc.call("prctl", _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0), "prctl(PR_SET_SECCOMP)")
     number = _NUMBERS.get(os.uname().machine)
-    if number is not None:
-        return syscall(number, "seccomp", _SECCOMP_SET_MODE_FILTER, flags, header)
-    if flags:
+    if number is None:
         raise SyscallError(errno.ENOSYS, f"seccomp on {os.uname().machine}")
-    return check(libc.call("prctl", _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0), "prctl(PR_SET_SECCOMP)")
+    return syscall(number, "seccomp", _SECCOMP_SET_MODE_FILTER, flags, header)
