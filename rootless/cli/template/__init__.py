@@ -59,20 +59,37 @@ def rows(text: str, values: list[Any], headings: dict[str, str] | None = None, h
     if not is_table:
         line = compile_template(text)
         return "".join([one if one.endswith("\n") else one + "\n" for one in map(line, values)])
-    line = compile_template(_columns(text))
-    lines = [line(Headings(headings or {}))] if heading else []
-    lines += map(line, values)
+    text = _columns(text)
+    lines = ["\t".join([_heading(column, headings or {}) for column in _split_columns(text)])] if heading else []
+    lines += map(compile_template(text), values)
     return table([one.rstrip("\n").split("\t") for one in lines]) if lines else ""
 
 
-class Headings(dict):  # type: ignore[type-arg]
-    """Stands for the value of the line of headings: every field of it is its own name in capitals, or as given."""
+def _heading(column: str, headings: dict[str, str]) -> str:
+    """What stands above a column: the name of the first field in it, or its own text where there is none."""
+    action = column.partition("{{")[2]
+    for piece in action.split(".")[1:]:
+        size = 0
+        while size < len(piece) and (piece[size] == "_" or piece[size].isalnum()):
+            size += 1
+        name = piece[:size]
+        if name in headings:
+            return headings[name]
+        if name and size < len(piece):  # otherwise the chain goes on, and its last name counts
+            pairs = zip("A" + name, name, strict=False)
+            return "".join(" " + now if now.isupper() and not last.isupper() else now for last, now in pairs).upper()
+    return column
 
-    def __missing__(self, name: str) -> str:
-        words = "".join(
-            " " + c if c.isupper() and not p.isupper() else c for p, c in zip("A" + name, name, strict=False)
-        )
-        return words.strip().upper()
+
+def _split_columns(text: str) -> list[str]:
+    """The columns of a line, parted at tabs outside of actions."""
+    columns = [""]
+    for number, part in enumerate(text.split("{{")):
+        inside, braces, outside = part.rpartition("}}") if number else ("", "", part)
+        first, *others = outside.split("\t")
+        columns[-1] += ("{{" if number else "") + inside + braces + first
+        columns += others
+    return columns
 
 
 def _columns(text: str) -> str:

@@ -49,7 +49,7 @@ def pieces(text: str) -> list[str | list[Token]]:
 
 
 def _action(text: str, at: int) -> tuple[list[Token] | None, int, bool]:
-    """Tokens of the action whose inside starts at `at` (None: a comment), where it ends, and whether to trim after it."""
+    """Tokens of the action that starts at `at` (None: a comment), where it ends, and whether to trim what follows."""
     inside = at
     while text[inside : inside + 1] and text[inside] in _BLANK:
         inside += 1

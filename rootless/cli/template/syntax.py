@@ -60,12 +60,12 @@ def parse(text: str, functions: frozenset[str]) -> list[Any]:
         if word in _OPENING:
             block = Block(str(word), _pipe(piece[1:], functions, str(word)))
             into.append(block)
-            stack.append((block, into, 1))
+            stack.append((block, into))
             into = block.body
         elif word in ("else", "end"):
             if not stack:
                 raise UsageError(f"template: {{{{{word}}}}} without an if, range or with before it")
-            block, outer, depth = stack.pop()
+            block, outer = stack.pop()
             if word == "end":
                 if len(piece) > 1:
                     raise UsageError("template: {{end}} takes nothing")
@@ -73,17 +73,17 @@ def parse(text: str, functions: frozenset[str]) -> list[Any]:
             elif len(piece) == 1:
                 if into is block.other:
                     raise UsageError("template: a second {{else}}")
-                stack.append((block, outer, depth))
+                stack.append((block, outer))
                 into = block.other
             else:
                 inner = Block(str(piece[1][1]), _pipe(piece[2:], functions, str(piece[1][1])))
                 if inner.kind not in ("if", "with"):
                     raise UsageError("template: after else comes if, with or nothing")
                 block.other.append(inner)
-                stack.append((inner, outer, depth + 1))
+                stack.append((inner, outer))
                 into = inner.body
         elif word in ("break", "continue"):
-            if len(piece) > 1 or not any(block.kind == "range" for block, _, _ in stack):
+            if len(piece) > 1 or not any(block.kind == "range" for block, _ in stack):
                 raise UsageError(f"template: {{{{{word}}}}} outside of a range")
             into.append(Jump(str(word)))
         elif word in ("define", "template", "block"):
