@@ -48,9 +48,7 @@ def parse(text: str, functions: frozenset[str]) -> list[Any]:
     """The nodes (str, Pipe, Block, Jump) of `text`. Raises UsageError; `functions` are the names that may be called."""
     top: list[Any] = []
     into = top
-    stack: list[
-        tuple[Block, list[Any], int]
-    ] = []  # open block, where it stands, how many ends of `else if` it takes along
+    stack: list[tuple[Block, list[Any]]] = []  # what is open, and where it goes on after its end
     for piece in pieces(text):
         if isinstance(piece, str):
             if piece:
