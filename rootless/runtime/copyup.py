@@ -1,0 +1,59 @@
+"""Filling a new tmpfs with what the image has at its mount point (the `tmpcopyup` option)."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from rootless.errors import RootlessError
+
+_PIECE = 1 << 20
+_MOST_LEVELS = 64
+
+
+def copy_up(source: int, target: int, path: str) -> None:
+    """Copy the directory `source` into the directory `target`: files, directories and links, with modes, owners and
+    times. Links are copied, never followed; other kinds of files are left out. Raises RootlessError naming `path`."""
+    try:
+        reader = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=source)
+        writer = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=target)
+        try:
+            _copy_directory(reader, writer, 0)
+        finally:
+            os.close(reader)
+            os.close(writer)
+    except OSError as error:
+        raise RootlessError(f"copying the image's {path} into its tmpfs: {error.strerror}") from None
+
+
+def _copy_directory(reader: int, writer: int, level: int) -> None:
+    if level > _MOST_LEVELS:
+        raise OSError(0, f"more than {_MOST_LEVELS} levels of directories")
+    for name in os.listdir(reader):
+        found = os.stat(name, dir_fd=reader, follow_symlinks=False)
+        if stat.S_ISLNK(found.st_mode):
+            os.symlink(os.readlink(name, dir_fd=reader), name, dir_fd=writer)
+            os.chown(name, found.st_uid, found.st_gid, dir_fd=writer, follow_symlinks=False)
+            continue
+        if stat.S_ISDIR(found.st_mode):
+            os.mkdir(name, 0o700, dir_fd=writer)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            below, copy = os.open(name, flags, dir_fd=reader), os.open(name, flags, dir_fd=writer)
+            _copy_directory(below, copy, level + 1)
+        elif stat.S_ISREG(found.st_mode):
+            below = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=reader)
+            copy = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=writer)
+            while os.sendfile(copy, below, None, _PIECE):
+                pass
+        else:
+            continue
+        os.close(below)
+        _dress(copy, found)
+        os.close(copy)
+    _dress(writer, os.fstat(reader))
+
+
+def _dress(fd: int, like: os.stat_result) -> None:
+    os.fchown(fd, like.st_uid, like.st_gid)
+    os.fchmod(fd, stat.S_IMODE(like.st_mode))
+    os.utime(fd, ns=(like.st_atime_ns, like.st_mtime_ns))

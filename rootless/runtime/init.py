@@ -1,0 +1,200 @@
+"""Pid 1 from its clone to the exec of the container's program.
+
+All imports happen before the root file system is entered: afterwards a path means what the image says it means, and an
+import would run the image's code with what is still open. `_seal_imports` makes that impossible rather than unlikely.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import fcntl
+import gc
+import os
+import select
+import sys
+
+from rootless.errors import RootlessError
+from rootless.kernel.libc import SyscallError
+from rootless.kernel.mounts import MS_REC, MS_SLAVE, mount
+from rootless.kernel.namespaces import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWNET,
+    CLONE_NEWPID,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    set_domainname,
+    set_hostname,
+    setns,
+    unshare,
+)
+from rootless.kernel.process import close_range, set_dumpable, set_parent_death_signal
+from rootless.runtime.channel import describe_error
+from rootless.runtime.credentials import apply_limits, become_user, give_up_privileges, load_seccomp
+from rootless.runtime.execute import execute, program_of
+from rootless.runtime.loopback import bring_up_loopback
+from rootless.runtime.rootfs import Assembly
+from rootless.runtime.users import resolve_user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from rootless.runtime.channel import Channel
+    from rootless.runtime.launch import MountRootfs
+
+_SIGKILL = 9
+
+
+def become_container(channel: Channel, flags: int, mount_rootfs: MountRootfs | None) -> NoReturn:
+    """The child's whole life on our side of the exec; never returns. Errors travel through the channel."""
+    try:
+        try:
+            gc.disable()  # it would touch, and so copy, every page that is still shared with the monitor
+            set_parent_death_signal(_SIGKILL)
+            forget_signals()
+            os.setsid()
+            _leave_namespaces(flags)
+            channel.send("namespaces")
+            _, plan, _ = channel.receive()
+            _become(channel, flags, mount_rootfs, plan)
+        except (EOFError, BrokenPipeError):  # the monitor is gone: nobody wants this container
+            pass
+        except BaseException as error:
+            channel.send("error", describe_error(error))
+    finally:
+        os._exit(1)
+
+
+def forget_signals() -> None:
+    """Default dispositions and an empty mask: handlers are the monitor's, and ignored signals would outlast exec."""
+    _signal.set_wakeup_fd(-1)
+    for number in _signal.valid_signals():
+        if _signal.getsignal(number) not in (_signal.SIG_DFL, None) and number not in (9, 19):
+            _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
+def _leave_namespaces(flags: int) -> None:
+    # The network namespace is the dear one (0.4 ms): made here, not in the clone, where the monitor would wait for it.
+    # The cgroup namespace comes later: its root is the cgroup that one is in by then.
+    try:
+        unshare(flags & ~(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWCGROUP | CLONE_NEWTIME))
+    except SyscallError as error:
+        error.hint = "AppArmor may give user namespaces without rights: `rootless doctor` says so, and the remedy"
+        raise
+    if flags & CLONE_NEWNET:
+        bring_up_loopback()
+    if not flags & CLONE_NEWUSER:
+        mount(None, "/", None, MS_REC | MS_SLAVE)  # a new user namespace does so by itself
+
+
+def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan: dict[str, Any]) -> None:
+    config = plan["config"]
+    process = config["process"]
+    single = _become_root_inside()
+    arrange_descriptors(channel, plan.get("stdio") or [0, 1, 2], plan.get("preserve_fds") or 0)
+    os.umask(0)
+    if flags & CLONE_NEWCGROUP:
+        unshare(CLONE_NEWCGROUP)
+    if flags & CLONE_NEWTIME:
+        _enter_time_namespace(config.get("linux", {}).get("timeOffsets") or {})
+    if config.get("hostname"):
+        set_hostname(config["hostname"])
+    if config.get("domainname"):
+        set_domainname(config["domainname"])
+
+    assembly = Assembly(plan)
+    if mount_rootfs is not None and plan.get("rootfs") is not None:
+        mount_rootfs(plan["rootfs"], assembly.target)
+    assembly.build()
+    apply_limits(process)
+    console = assembly.open_console() if process.get("terminal") else None
+    _seal_imports()
+    assembly.enter()
+
+    user = resolve_user(plan.get("user"), process)
+    assembly.warnings += become_user(process, user, single)
+    if console is not None:
+        console.attach(user.uid)
+    program = program_of(process, user, assembly.init)
+    give_up_privileges(process, plan.get("seccomp") is not None)
+    set_dumpable(True)  # lost with the change of user; the network helper opens our namespaces through /proc
+    channel.send("prepared", assembly.warnings, console.master if console is not None else None)
+    if console is not None:
+        os.close(console.master)
+    channel.receive()
+    set_parent_death_signal(_SIGKILL)  # the kernel forgot it with the change of user
+    if _gone(channel):
+        return
+    load_seccomp(plan.get("seccomp"))
+    execute(program)
+
+
+def _become_root_inside() -> bool:
+    """Be uid 0 and gid 0 inside, without other groups. Whether groups are out of our hands (one id is mapped)."""
+    single = False
+    try:
+        os.setgroups([])
+    except PermissionError:
+        single = True
+    if os.getuid() or os.getgid():
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        set_dumpable(True)
+        set_parent_death_signal(_SIGKILL)
+    return single
+
+
+def _enter_time_namespace(offsets: dict[str, Any]) -> None:
+    unshare(CLONE_NEWTIME)
+    lines = [f"{clock} {o.get('secs', 0)} {o.get('nanosecs', 0)}\n" for clock, o in offsets.items()]
+    try:
+        if lines:
+            fd = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
+            os.write(fd, "".join(lines).encode())
+            os.close(fd)
+        # unshare moves children only; entering moves us.
+        fd = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise RootlessError(f"setting the time namespace's offsets: {error.strerror}") from None
+    setns(fd, CLONE_NEWTIME)
+    os.close(fd)
+
+
+def arrange_descriptors(channel: Channel, stdio: list[int | None], preserve: int) -> None:
+    """Put standard input, output and error in place; close all others but `preserve` ones and the channel."""
+    lowest = 3 + preserve
+    channel.move_above(lowest)
+    if stdio != [0, 1, 2]:
+        # First out of each other's way, then into place.
+        copies = [_high_copy(fd, lowest) for fd in stdio]
+        for number, copy in enumerate(copies):
+            os.dup2(copy, number)
+    for fd in range(3):
+        os.set_inheritable(fd, True)
+    for fd in range(3, lowest):
+        try:
+            os.set_inheritable(fd, True)
+        except OSError:
+            raise RootlessError(f"passing {preserve} descriptors on: descriptor {fd} is not open") from None
+    close_range(lowest, channel.fileno() - 1)
+    close_range(channel.fileno() + 1)
+
+
+def _high_copy(fd: int | None, lowest: int) -> int:
+    if fd is None:
+        fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
+
+
+def _seal_imports() -> None:
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    sys.path.clear()
+
+
+def _gone(channel: Channel) -> bool:
+    """Whether the monitor has ended: its end of the channel is closed."""
+    poll = select.poll()
+    poll.register(channel.fileno(), 0)
+    return bool(poll.poll(0))

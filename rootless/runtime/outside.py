@@ -1,0 +1,61 @@
+"""Mounting the root file system from outside the container's pid namespace, for drivers with a process behind them."""
+
+from __future__ import annotations
+
+import marshal
+import os
+
+from rootless.errors import RootlessError
+from rootless.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
+from rootless.kernel.process import set_dumpable
+from rootless.runtime.channel import describe_error, restore_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.runtime.launch import MountRootfs
+
+
+def mount_from_outside(pidfd: int, flags: int, mount_rootfs: MountRootfs | None, plan: dict[str, Any]) -> None:
+    """Call `mount_rootfs` in a child that is root in the new user and mount namespaces but stays in our pid namespace.
+
+    What it leaves running becomes a child of the nearest subreaper. Raises what the function raised.
+    """
+    assert mount_rootfs is not None
+    target = plan.get("target") or plan["config"]["root"]["path"]
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            try:
+                setns(pidfd, flags & (CLONE_NEWUSER | CLONE_NEWNS))
+                become_root(flags)
+                mount_rootfs(plan["rootfs"], target)
+            except BaseException as error:
+                os.write(writer, marshal.dumps(describe_error(error)))
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(writer)
+    with open(reader, "rb", buffering=0) as pipe:
+        answer = pipe.read() or b""
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if answer:
+        raise restore_error(marshal.loads(answer))
+    if code:
+        raise RootlessError(f"mounting the root file system: the process that does it ended with status {code}")
+
+
+def become_root(flags: int) -> None:
+    """Be uid 0 and gid 0 of the user namespace just entered."""
+    if not flags & CLONE_NEWUSER:
+        return
+    try:
+        os.setgroups([])
+    except PermissionError:  # one id is mapped: groups are out of our hands
+        pass
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    set_dumpable(True)
