@@ -63,7 +63,7 @@ def _directories(store: Store, image: Image) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of `history`. `id` is the image's for the newest step, else ""; `size`: bytes; `created`: Unix seconds."""
+    """One line of `history`. `id` is the image's for the newest step, else ""; `created`: Unix seconds."""
 
     id: str
     created: float

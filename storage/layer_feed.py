@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storage.blobs import BlobWriter
 from storage.images import AddedLayer
 from storage.layers import LayerExtraction
 from storage.store import Store
@@ -68,6 +67,8 @@ def _begin(store: Store, feed: Feed) -> LayerExtraction:
 
 def _keep_blob(store: Store, feed: Feed, digest: str) -> None:
     """Copy the bytes into the content store while the child extracts them; a wrong digest is an ImageError."""
+    from storage.blobs import BlobWriter
+
     with BlobWriter(store.layout, digest) as writer:
         position, end = feed.offset, feed.offset + feed.size
         while position < end:
