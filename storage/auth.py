@@ -168,9 +168,9 @@ def _from_entry(entry: dict[str, Any], source: str) -> Credentials | None:
         if not colon:
             raise StorageError(f'reading credentials from {source}: "auth" is not user:password', "log in again")
         return Credentials(user, password.rstrip("\0"), token, source)
-    user, password = entry.get("username"), entry.get("password")
-    if isinstance(user, str) and isinstance(password, str) and user:
-        return Credentials(user, password, token, source)
+    name, secret = entry.get("username"), entry.get("password")
+    if isinstance(name, str) and isinstance(secret, str) and name:
+        return Credentials(name, secret, token, source)
     return Credentials("", "", token, source) if token else None
 
 
