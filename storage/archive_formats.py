@@ -6,7 +6,6 @@ Everything read here is checked: sizes, types, digests. Names come out normalise
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from rootless.errors import ImageError, UsageError
 from rootless.jsontext import dumps, loads
 from storage.archive_source import Piece, Source
 from storage.image_config import LIMIT, digest_hex, parse_config
+from storage.platforms import host_platform
 from storage.references import names_registry, parse
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -27,7 +27,6 @@ DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
 _NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _INDEX_DEPTH = 4
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +175,7 @@ def _image_of(source: Source, entries: list[dict[str, Any]], depth: int) -> Arch
 
 
 def _for_this_machine(source: Source, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    machine = os.uname().machine
-    wanted = _MACHINES.get(machine, machine)
+    wanted = host_platform().architecture
     seen = []
     for entry in entries:
         platform = entry.get("platform") or {}

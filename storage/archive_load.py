@@ -49,6 +49,6 @@ def _feed(layer: ArchivedLayer) -> Feed:
 
 
 def _add(store: Store, image: ArchivedImage, added: dict[str, AddedLayer]) -> Loaded:
-    layers = [added.get(layer.diff_id) or AddedLayer(layer.diff_id, 0) for layer in image.layers]
+    layers = [added.get(layer.diff_id) or AddedLayer(layer.diff_id, 0, 0) for layer in image.layers]
     image_id = add_image(store, image.config, image.manifest, image.manifest_type, layers, image.names)
     return Loaded(image_id, image.names)

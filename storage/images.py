@@ -21,12 +21,13 @@ from storage.store import Store
 class AddedLayer:
     """A layer of an image that is being added; its directory is in place. `diff_id` and `blob` are hex digests.
 
-    `size`: bytes extracted. `blob`: the compressed blob that the store keeps of it, with its size and media type, or
+    `size`: bytes extracted; `tar_size`: of the uncompressed tar (LayerInfo has both). `blob`: the compressed blob that the store keeps of it, with its size and media type, or
     None where its tar is rebuilt from the record.
     """
 
     diff_id: str
     size: int
+    tar_size: int
     blob: str | None = None
     blob_size: int | None = None
     media_type: str | None = None
@@ -64,10 +65,10 @@ def add_image(
             if not os.path.isdir(store.layout.layer(layer.diff_id)):
                 raise StorageError(f"{where}: layer {layer.diff_id[:12]} has gone meanwhile", "try again")
         db.executemany(
-            "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (diff_id) DO UPDATE SET"
+            "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (diff_id) DO UPDATE SET"
             " blob = excluded.blob, blob_size = excluded.blob_size, media_type = excluded.media_type"
             " WHERE blob IS NULL AND excluded.blob IS NOT NULL",
-            [(lr.diff_id, lr.size, lr.blob, lr.blob_size, lr.media_type, lr.id_map, now) for lr in layers],
+            [(lr.diff_id, lr.size, lr.tar_size, lr.blob, lr.blob_size, lr.media_type, lr.id_map, now) for lr in layers],
         )
         marks = ",".join("?" * len(set(expected)))
         sizes = dict(db.execute(f"SELECT diff_id, size FROM layers WHERE diff_id IN ({marks})", [*set(expected)]))
@@ -149,7 +150,7 @@ def remove(store: Store, reference: str, force: bool = False) -> Removed:
     removed = Removed()
     with transaction(store.db) as db:
         image = need_image(db, reference)
-        name = _name_meant(image, reference)
+        name = name_meant(image, reference)
         if name and len(image.names) > 1:
             db.execute("DELETE FROM image_names WHERE name = ?", (name,))
             removed.untagged.append(name)
@@ -186,7 +187,7 @@ def forget_image(db: Connection, image_id: str) -> None:
     db.execute("DELETE FROM images WHERE id = ?", (image_id,))
 
 
-def _name_meant(image: Image, reference: str) -> str | None:
+def name_meant(image: Image, reference: str) -> str | None:
     """The one of the image's names that `reference` spells, or None where it is an id or a digest."""
     try:
         meant = parse(reference)

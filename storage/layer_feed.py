@@ -51,6 +51,7 @@ def feed_layers(store: Store, feeds: Sequence[Feed]) -> dict[str, AddedLayer]:
             added[info.diff_id] = AddedLayer(
                 info.diff_id,
                 info.size,
+                info.tar_size,
                 feed.blob,
                 feed.size if feed.blob else None,
                 feed.media_type if feed.blob else None,

@@ -1,0 +1,15 @@
+"""`import`: an image out of the tarball of a root file system."""
+
+from __future__ import annotations
+
+from rootless.cli.options import Opts
+from rootless.cli.output import lines
+from rootless.cli.settings import Settings
+from storage.import_rootfs import ImportOptions, import_rootfs
+
+
+def command(settings: Settings, opts: Opts) -> int:
+    """Import `opts.path` under the name `opts.reference` (or none), and print the id."""
+    options = ImportOptions(opts.change, opts.message, opts.arch, opts.os, opts.variant)
+    lines([f"sha256:{import_rootfs(settings.store(), opts.path, opts.reference, options)}"])
+    return 0

@@ -1,0 +1,173 @@
+"""Saving images to archives: docker-archive (what `docker save` writes) and oci-archive (an OCI layout in a tar)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rootless.jsontext import dumps, loads
+from storage.archive_formats import (
+    DOCKER_LAYER,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    descriptor,
+)
+from storage.archive_write import ArchiveWriter
+from storage.lease import Lease
+from storage.lookup import Image, need_image
+from storage.store import Store
+
+DOCKER_ARCHIVE = "docker-archive"
+OCI_ARCHIVE = "oci-archive"
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """What the store has of a layer; sizes in bytes, digests in hex."""
+
+    diff_id: str
+    tar_size: int
+    blob: str | None
+
+
+@dataclass(slots=True)
+class _Chosen:
+    """An image to save, with the names that were asked for."""
+
+    image: Image
+    config: bytes
+    manifest: bytes
+    manifest_type: str
+    layers: list[_Layer]
+    names: list[str]
+
+
+def save_images(store: Store, references: Sequence[str], descriptor: int, format: str = DOCKER_ARCHIVE) -> None:
+    """Write the images to the open `descriptor`. An image named by a name carries that name; by its id, none.
+
+    Layers are written as they came: the kept blob (oci-archive), or the tar rebuilt from files and record, which is
+    checked against its diffID. Raises NotFoundError before anything is written; StorageError for a damaged layer.
+    """
+    with Lease(store) as lease:
+        chosen = _choose(store, references)
+        lease.protect(
+            {digest for one in chosen for layer in one.layers for digest in (layer.diff_id, layer.blob or "")}
+        )
+        archive = ArchiveWriter(descriptor)
+        if format == OCI_ARCHIVE:
+            _write_oci(store, archive, chosen)
+        else:
+            _write_docker(store, archive, chosen)
+        archive.close()
+
+
+def _choose(store: Store, references: Sequence[str]) -> list[_Chosen]:
+    chosen: dict[str, _Chosen] = {}
+    for reference in references:
+        image = need_image(store.db, reference)
+        if image.id not in chosen:
+            row = store.db.execute(
+                "SELECT config, manifest, manifest_type FROM images WHERE id = ?", (image.id,)
+            ).fetchone()
+            layers = [_layer(store, diff_id) for diff_id in image.diff_ids]
+            chosen[image.id] = _Chosen(image, row[0].encode(), bytes(row[1]), row[2], layers, [])
+        name = _name(image, reference)
+        if name and name not in chosen[image.id].names:
+            chosen[image.id].names.append(name)
+    return list(chosen.values())
+
+
+def _layer(store: Store, diff_id: str) -> _Layer:
+    row = store.db.execute("SELECT tar_size, blob FROM layers WHERE diff_id = ?", (diff_id,)).fetchone()
+    blob = row[1] if row and row[1] and os.path.exists(store.layout.blob(row[1])) else None
+    return _Layer(diff_id, row[0] if row else 0, blob)
+
+
+def _write_docker(store: Store, archive: ArchiveWriter, chosen: list[_Chosen]) -> None:
+    listed = []
+    for one in chosen:
+        for layer in one.layers:
+            _rebuild(store, archive, f"{layer.diff_id}.tar", layer)
+        archive.add_bytes(f"{one.image.id}.json", one.config)
+        listed.append(
+            {
+                "Config": f"{one.image.id}.json",
+                "RepoTags": one.names,
+                "Layers": [f"{layer.diff_id}.tar" for layer in one.layers],
+            }
+        )
+    archive.add_bytes("manifest.json", dumps(listed).encode())
+
+
+def _write_oci(store: Store, archive: ArchiveWriter, chosen: list[_Chosen]) -> None:
+    entries: list[dict[str, Any]] = []
+    archive.add_bytes("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+    for one in chosen:
+        manifest = _oci_manifest(one)
+        digest = hashlib.sha256(manifest).hexdigest()
+        for layer, entry in zip(one.layers, loads(manifest)["layers"], strict=True):
+            name = f"blobs/sha256/{entry['digest'].partition(':')[2]}"
+            if name.endswith(layer.diff_id):
+                _rebuild(store, archive, name, layer)
+            elif layer.blob and not archive.has(name):
+                archive.add_file(name, store.layout.blob(layer.blob))
+        archive.add_bytes(f"blobs/sha256/{one.image.id}", one.config)
+        archive.add_bytes(f"blobs/sha256/{digest}", manifest)
+        for name in one.names or [""]:
+            entry = descriptor(OCI_MANIFEST, digest, len(manifest))
+            if name:
+                entry["annotations"] = {"org.opencontainers.image.ref.name": name}
+            entries.append(entry)
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    archive.add_bytes("index.json", dumps(index).encode())
+
+
+def _oci_manifest(one: _Chosen) -> bytes:
+    """The image's own manifest, byte for byte, where it is OCI's and all its blobs can be given; else one that describes
+    what the store can give."""
+    own = loads(one.manifest)
+    entries = own.get("layers") or []
+    kept = [entry.get("digest", "").partition(":")[2] for entry in entries]
+    if one.manifest_type == OCI_MANIFEST and all(
+        digest in (layer.diff_id, layer.blob) for digest, layer in zip(kept, one.layers, strict=True)
+    ):
+        return one.manifest
+    layers = []
+    for entry, digest, layer in zip(entries, kept, one.layers, strict=True):
+        if digest == layer.blob and digest != layer.diff_id:
+            layers.append({**entry, "mediaType": _oci_type(str(entry.get("mediaType")))})
+        else:
+            layers.append(descriptor(OCI_LAYER, layer.diff_id, layer.tar_size))
+    described = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": descriptor(OCI_CONFIG, one.image.id, len(one.config)),
+        "layers": layers,
+    }
+    if own.get("annotations"):
+        described["annotations"] = own["annotations"]
+    return dumps(described).encode()
+
+
+def _oci_type(media_type: str) -> str:
+    """OCI's media type for one of Docker's layer types."""
+    if media_type.startswith(DOCKER_LAYER):
+        ending = media_type.removeprefix(DOCKER_LAYER).replace(".", "+")
+        return OCI_LAYER + ending
+    return media_type
+
+
+def _rebuild(store: Store, archive: ArchiveWriter, name: str, layer: _Layer) -> None:
+    archive.add_written(name, layer.tar_size, lambda descriptor: store.layers.rebuild(layer.diff_id, descriptor))
+
+
+def _name(image: Image, reference: str) -> str | None:
+    """The name that goes into the archive: the one of the image's names that was asked for."""
+    from storage.images import name_meant
+
+    return name_meant(image, reference)

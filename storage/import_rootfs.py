@@ -1,0 +1,127 @@
+"""Making an image of the tarball of a root file system (`rootless import`)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rootless.errors import ImageError, NotFoundError, UsageError
+from rootless.jsontext import dumps
+from storage.archive_formats import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, descriptor
+from storage.image_changes import apply_changes
+from storage.images import AddedLayer, add_image, full_name
+from storage.layers import LayerInfo
+from storage.lease import Lease
+from storage.platforms import host_platform
+from storage.store import Store
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """`changes`: instructions as in a Containerfile; `message`: for the history; the platform defaults to the host's."""
+
+    changes: Sequence[str] = ()
+    message: str | None = None
+    architecture: str | None = None
+    os: str | None = None
+    variant: str | None = None
+
+
+def import_rootfs(store: Store, path: str, name: str | None, options: ImportOptions) -> str:
+    """Make an image of one layer from the tarball at `path` ("-": standard input), plain or compressed; its id.
+
+    Raises UsageError for bad changes or names before anything is read; NotFoundError, ImageError for the tarball.
+    """
+    names = [full_name(name)] if name else []
+    inner: dict[str, Any] = {}
+    apply_changes(inner, options.changes)
+    with Lease(store):
+        info = _extract(store, path)
+        config = dumps(_configuration(inner, info.diff_id, path, options)).encode()
+        manifest = oci_manifest(config, [(info.diff_id, info.tar_size)])
+        layer = AddedLayer(info.diff_id, info.size, info.tar_size)
+        return add_image(store, config, manifest, OCI_MANIFEST, [layer], names)
+
+
+def oci_manifest(config: bytes, layers: Sequence[tuple[str, int]]) -> bytes:
+    """The OCI manifest of an image of uncompressed layers: (diffID, size of its tar)."""
+    described = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": descriptor(OCI_CONFIG, hashlib.sha256(config).hexdigest(), len(config)),
+        "layers": [descriptor(OCI_LAYER, diff_id, size) for diff_id, size in layers],
+    }
+    return dumps(described).encode()
+
+
+def _configuration(inner: dict[str, Any], diff_id: str, path: str, options: ImportOptions) -> dict[str, Any]:
+    now = time.time_ns()
+    created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09}Z"
+    host = host_platform()
+    config = {
+        "created": created,
+        "architecture": options.architecture or host.architecture,
+        "os": options.os or host.os,
+        "config": inner,
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
+        "history": [
+            {
+                "created": created,
+                "created_by": f"/bin/sh -c #(nop) ADD file:{diff_id} in / ",
+                "comment": options.message or f"Imported from {path}",
+            }
+        ],
+    }
+    if options.variant:
+        config["variant"] = options.variant
+    return config
+
+
+def _extract(store: Store, path: str) -> LayerInfo:
+    if path.startswith(("http://", "https://")):
+        raise UsageError(f"importing {path}: only files are read here", f"curl -L {path} | rootless import -")
+    try:
+        descriptor = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFoundError(f"importing {path}: no such file") from None
+    except OSError as error:
+        raise ImageError(f"importing {path}: {error.strerror}") from None
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            raise ImageError(f"importing {path}: it is a directory", f"tar -C {path} -c . | rootless import -")
+        if stat.S_ISREG(found.st_mode):
+            if not found.st_size:
+                raise ImageError(f"importing {path}: an empty file")
+            return store.layers.begin_from_file(descriptor, 0, found.st_size).finish()
+        if os.isatty(descriptor):
+            raise ImageError("importing standard input: it is a terminal", "name a file, or < FILE")
+        return _stream(store, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _stream(store: Store, descriptor: int) -> LayerInfo:
+    extraction = store.layers.begin()
+    try:
+        total = 0
+        while data := os.read(descriptor, _CHUNK):
+            total += len(data)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(extraction.stdin_fd, view) :]
+        if not total:
+            raise ImageError("importing standard input: there is nothing in it")
+    except BrokenPipeError:
+        pass  # the child has given up; `finish` tells why
+    except BaseException:
+        extraction.abort()
+        raise
+    return extraction.finish()
