@@ -8,7 +8,7 @@ its parser.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -19,7 +19,7 @@ from typer.models import CommandInfo
 
 from rootless.cli import completion, usage
 from rootless.cli.main import execute
-from rootless.cli.options import ANY, BOOL, CHOICE, CSV, INT, LIST, ONE, SOME, UINT, boolean, finish, integer
+from rootless.cli.options import ANY, BOOL, CHOICE, CSV, INT, LIST, ONE, SOME, UINT, Opts, boolean, finish, integer
 from rootless.cli.options import Argument as ArgumentRow
 from rootless.cli.options import Command as CommandRow
 from rootless.cli.options import Option as OptionRow
@@ -27,6 +27,8 @@ from rootless.cli.settings import Settings
 from rootless.cli.tables import GLOBAL, NOUNS, VERBS, command_named
 
 PROGRAM = "rootless"
+
+Act = Callable[[CommandRow, Settings, Opts], int]
 _NOUN_HELP = {
     "container": "Work with containers.",
     "image": "Work with images.",
@@ -65,11 +67,11 @@ def application(settings: Settings) -> TyperGroup:
     return root
 
 
-def single(row: CommandRow, name: str | None = None) -> TyperCommand:
-    """One command as typer sees it."""
+def single(row: CommandRow, name: str | None = None, act: Act = execute) -> TyperCommand:
+    """One command as typer sees it. `act` gets what has been read."""
 
     def callback(context: typer.Context, **values: Any) -> int:
-        return execute(row, context.obj, finish(row, values))
+        return act(row, context.obj, finish(row, values))
 
     _give_signature(callback, row.options, row.arguments, with_context=True)
     info = CommandInfo(
@@ -107,11 +109,22 @@ class _GoFlags(_OptionParser):
                 if len(before) > 1:
                     super()._match_short_opt(before, state)
                 if option.takes_value:
+                    self._check(option, value)
                     option.process(value, state)
                 else:
                     self._set_switch("-" + arg[place], option, value, state)
                 return
         super()._match_short_opt(arg, state)
+
+    def _get_value_from_state(self, option_name: str, option: _Option, state: _ParsingState) -> str | Sequence[str]:
+        value = super()._get_value_from_state(option_name, option, state)
+        self._check(option, value)
+        return value
+
+    def _check(self, option: _Option, value: object) -> None:
+        """Refuse a wrong value at once, as Go's flags do, also one that a later one would replace."""
+        if option.action == "store":
+            option.obj.type.convert(value, option.obj, self.ctx)
 
     def _set_switch(self, name: str, option: _Option, text: str, state: _ParsingState) -> None:
         try:
@@ -201,7 +214,7 @@ def _give_signature(
 
 def _option(row: OptionRow) -> tuple[str, Any, Any]:
     if row.kind == BOOL:
-        return row.dest, bool | None, typer.Option(None, *row.names, help=row.help, show_default=False, is_flag=True)
+        return row.dest, bool | None, typer.Option(None, *row.names, help=row.help, show_default=False)
     more: dict[str, Any] = {"help": row.help, "metavar": row.metavar or row.kind.upper(), "show_default": False}
     if row.kind in (INT, UINT):
         return row.dest, int | None, typer.Option(None, *row.names, parser=_number(row.kind), **more)
