@@ -28,7 +28,7 @@ OCI_ARCHIVE = "oci-archive"
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """What the store has of a layer; sizes in bytes, digests in hex."""
+    """What the store has of a layer; `tar_size` in bytes (0: not known), digests in hex."""
 
     diff_id: str
     tar_size: int
@@ -55,9 +55,8 @@ def save_images(store: Store, references: Sequence[str], descriptor: int, format
     """
     with Lease(store) as lease:
         chosen = _choose(store, references)
-        lease.protect(
-            {digest for one in chosen for layer in one.layers for digest in (layer.diff_id, layer.blob or "")}
-        )
+        layers = [layer for one in chosen for layer in one.layers]
+        lease.protect({*(layer.diff_id for layer in layers), *(layer.blob for layer in layers if layer.blob)})
         archive = ArchiveWriter(descriptor)
         if format == OCI_ARCHIVE:
             _write_oci(store, archive, chosen)
@@ -106,6 +105,8 @@ def _write_docker(store: Store, archive: ArchiveWriter, chosen: list[_Chosen]) -
 
 def _write_oci(store: Store, archive: ArchiveWriter, chosen: list[_Chosen]) -> None:
     entries: list[dict[str, Any]] = []
+    archive.add_directory("blobs")
+    archive.add_directory("blobs/sha256")
     archive.add_bytes("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
     for one in chosen:
         manifest = _oci_manifest(one)
@@ -128,8 +129,8 @@ def _write_oci(store: Store, archive: ArchiveWriter, chosen: list[_Chosen]) -> N
 
 
 def _oci_manifest(one: _Chosen) -> bytes:
-    """The image's own manifest, byte for byte, where it is OCI's and all its blobs can be given; else one that describes
-    what the store can give."""
+    """The image's own manifest, byte for byte, where it is OCI's and all its blobs can be given; else one of what the
+    store can give."""
     own = loads(one.manifest)
     entries = own.get("layers") or []
     kept = [entry.get("digest", "").partition(":")[2] for entry in entries]
@@ -163,7 +164,15 @@ def _oci_type(media_type: str) -> str:
 
 
 def _rebuild(store: Store, archive: ArchiveWriter, name: str, layer: _Layer) -> None:
-    archive.add_written(name, layer.tar_size, lambda descriptor: store.layers.rebuild(layer.diff_id, descriptor))
+    if layer.tar_size:
+        archive.add_written(name, layer.tar_size, lambda output: store.layers.rebuild(layer.diff_id, output))
+    elif not archive.has(name):
+        spool = os.open(store.layout.tmp, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            store.layers.rebuild(layer.diff_id, spool)
+            archive.add_file(name, f"/proc/self/fd/{spool}")
+        finally:
+            os.close(spool)
 
 
 def _name(image: Image, reference: str) -> str | None:

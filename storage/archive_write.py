@@ -1,4 +1,4 @@
-"""Writing a tar archive of an image: members one after another, none held in memory, the same bytes for the same content."""
+"""Writing a tar archive of an image: one member after another, none held in memory; same content, same bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COPY = 1 << 30
 
 
 class ArchiveWriter:
-    """Members go to the open `descriptor` (a file, a pipe) as they are added; each name once. `close` ends the archive."""
+    """Members go to the open `descriptor` (a file, a pipe) as they are added, each name once; `close` ends it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -22,6 +22,12 @@ class ArchiveWriter:
 
     def has(self, name: str) -> bool:
         return name in self._names
+
+    def add_directory(self, name: str) -> None:
+        """Readers that extract an archive give directories that are not in it to root."""
+        member = tarfile.TarInfo(name)
+        member.type, member.mode = tarfile.DIRTYPE, 0o755
+        self._write(member.tobuf(tarfile.GNU_FORMAT))
 
     def add_bytes(self, name: str, data: bytes) -> None:
         if self._begin(name, len(data)):

@@ -13,7 +13,7 @@ from rootless.jsontext import loads
 
 
 def apply_changes(config: dict[str, Any], changes: Iterable[str]) -> None:
-    """Apply them in their order to `config`, the "config" object of an image. Raises UsageError, which names the change."""
+    """Apply them in their order to `config`, the "config" object of an image. Raises UsageError naming the change."""
     for change in changes:
         instruction, value = _split(change)
         apply = _INSTRUCTIONS.get(instruction)

@@ -21,8 +21,8 @@ from storage.store import Store
 class AddedLayer:
     """A layer of an image that is being added; its directory is in place. `diff_id` and `blob` are hex digests.
 
-    `size`: bytes extracted; `tar_size`: of the uncompressed tar (LayerInfo has both). `blob`: the compressed blob that the store keeps of it, with its size and media type, or
-    None where its tar is rebuilt from the record.
+    `size`: bytes extracted; `tar_size`: of the uncompressed tar (LayerInfo has both). `blob`: the compressed blob that
+    the store keeps of it, with its size and media type, or None where its tar is rebuilt from the record.
     """
 
     diff_id: str

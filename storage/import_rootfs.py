@@ -25,7 +25,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """`changes`: instructions as in a Containerfile; `message`: for the history; the platform defaults to the host's."""
+    """`changes`: as in a Containerfile; `message`: for the history; the platform is the host's by default."""
 
     changes: Sequence[str] = ()
     message: str | None = None
