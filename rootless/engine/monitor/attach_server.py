@@ -1,0 +1,75 @@
+"""The attach socket: other commands follow a container's output, feed its input, resize its terminal, await its end.
+
+A SOCK_SEQPACKET socket in the run directory (0700); each message is one kind byte and its body:
+
+    to us      O follow output   I bytes: input   C no more input   W rows,columns: resize
+    from us    1 bytes: standard output   2 bytes: standard error   E code: it has ended, and that is recorded
+
+A client that sends no O only waits for E.
+"""
+
+from __future__ import annotations
+
+import _socket
+import posix as os
+
+from rootless.engine.monitor.streams import CHUNK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SOCKET_NAME = "attach.sock"
+_DONTWAIT = 0x40
+_NOSIGNAL = 0x4000
+
+
+def listen(directory: str) -> Any:
+    """The listening socket in `directory`, whose path may be longer than a socket address."""
+    server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        server.bind(f"/proc/self/fd/{place}/{SOCKET_NAME}")
+        server.listen(64)
+    finally:
+        os.close(place)
+    return server
+
+
+class Client:
+    """One connection. `follows`: wants output. `pending`: messages that it has not taken yet."""
+
+    __slots__ = ("follows", "gone", "pending", "socket")
+
+    def __init__(self, socket: Any) -> None:
+        self.socket = socket
+        self.follows = False
+        self.gone = False
+        self.pending: list[bytes] = []
+
+    def offer(self, message: bytes) -> None:
+        """Send a message behind those that are pending, as far as possible now."""
+        if not self.gone:
+            self.pending.append(message)
+            self.flush()
+
+    def flush(self) -> None:
+        try:
+            while self.pending:
+                self.socket.send(self.pending[0], _DONTWAIT | _NOSIGNAL)
+                del self.pending[0]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.gone = True
+            self.pending = []
+
+    def receive(self) -> bytes | None:
+        """The next message; b"" when the client is gone, None when there is none now."""
+        try:
+            message: bytes = self.socket.recv(CHUNK + 1, _DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        return message

@@ -1,0 +1,27 @@
+"""The monitor of a detached container after its start: `python -I -S lean.py DESCRIPTOR ROOT NAME`.
+
+DESCRIPTOR is a memory file with the marshalled state (see `rootless.engine.monitor.handover`). Root and name are there
+for people who look at `ps`. Nothing is imported here that watching a container does not need; the database comes when
+the container has ended.
+"""
+
+from __future__ import annotations
+
+import marshal
+import posix
+import sys
+
+
+def _state(fd: int) -> dict[str, object]:
+    size = posix.fstat(fd).st_size
+    state: dict[str, object] = marshal.loads(posix.pread(fd, size, 0))
+    posix.close(fd)
+    return state
+
+
+if __name__ == "__main__":
+    given = _state(int(sys.argv[1]))
+    sys.path[:] = given["path"]  # type: ignore[call-overload]
+    from rootless.engine.monitor.loop import Monitor
+
+    posix._exit(Monitor(given).run())

@@ -1,0 +1,374 @@
+"""What a monitor does while its container runs: output to the log and to whoever follows, input from whoever gives it,
+signals passed on, the end noticed.
+
+Imported by the foreground command and by the lean interpreter alike: only C modules and its three neighbours here. An
+output that nobody takes (a paused pager) stops the reading of the container's output, and so in the end its writing, as
+it would in a pipeline; nothing is lost and nothing piles up.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import _socket
+import posix as os
+import select
+
+from rootless.engine.monitor.attach_server import Client
+from rootless.engine.monitor.logfile import LogFile
+from rootless.engine.monitor.streams import POLLERR, POLLHUP, POLLIN, POLLOUT, Output, read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_END_OF_INPUT = b"\x04"  # what a terminal takes for the end of input
+_READABLE = POLLIN | POLLHUP | POLLERR
+_LAST_FLUSH_MS = 10_000
+PROXIED = tuple(
+    getattr(_signal, name)
+    for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCONT", "SIGWINCH")
+)
+
+
+class Monitor:
+    """One container being watched. `state` is what `handover` describes.
+
+    `local`: this process's own standard streams take part (a foreground `run`): input where state["local_input"].
+    """
+
+    def __init__(self, state: dict[str, Any], local: bool = False) -> None:
+        self.state = state
+        self.pid: int = state["pid"]
+        self.pidfd: int = state["pidfd"]
+        self.tty: bool = state["tty"]
+        self.status: int | None = None
+        self._poll = select.poll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._log = LogFile(state["log"]) if state["log"] >= 0 else None
+        self._sources: dict[int, int] = {}  # descriptor -> 1 standard output, 2 standard error
+        for number, fd in ((1, state["output"]), (2, state["error"])):
+            if fd >= 0:
+                os.set_blocking(fd, False)
+                self._sources[fd] = number
+        self._locals = {1: Output(1), 2: Output(2)} if local else {}
+        self._input: Output | None = None
+        if state["input"] >= 0:
+            os.set_blocking(state["input"], False)
+            self._input = Output(state["input"], ours=True)
+        self._local_input = 0 if local and state["local_input"] and self._input is not None else -1
+        self._input_ends = False
+        self._paused = False
+        self._server = _socket.socket(fileno=state["server"]) if state["server"] >= 0 else None
+        self._clients: dict[int, Client] = {}
+        for fd in state["clients"]:
+            self._clients[fd] = Client(_socket.socket(fileno=fd))
+            self._clients[fd].follows = True
+
+    def proxy_signals(self) -> None:
+        """Pass the usual signals on to pid 1, which is our child and not yet waited for: its number is its own."""
+
+        def pass_on(number: int, frame: object) -> None:
+            if self.status is None:
+                os.kill(self.pid, number)
+
+        for number in PROXIED:
+            _signal.signal(number, pass_on)
+
+    def run(self) -> int:
+        """Watch until the container has ended and that is recorded and told; its exit code (128+n for signal n)."""
+        self._watch(self.pidfd, POLLIN, self._ended)
+        for fd in self._sources:
+            self._watch(fd, POLLIN, self._output_ready(fd))
+        if self._local_input >= 0:
+            self._watch(self._local_input, POLLIN, self._local_input_ready)
+        if self._server is not None:
+            self._watch(self._server.fileno(), POLLIN, self._connection)
+        for fd in self._clients:
+            self._watch(fd, POLLIN, self._client_ready)
+        helper = self.state["helper"]
+        if helper is not None:
+            self._watch(helper["pidfd"], POLLIN, self._helper_ended)
+        while self.status is None:
+            self._once(None)
+        return self._finish()
+
+    def _once(self, timeout_ms: int | None) -> bool:
+        ready = self._poll.poll(timeout_ms)
+        for fd, events in ready:
+            handler = self._handlers.get(fd)
+            if handler is not None:
+                self._current = fd
+                handler(events)
+        return bool(ready)
+
+    def _watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
+        self._handlers[fd] = handler
+        self._poll.register(fd, mask)
+
+    def _forget(self, fd: int) -> None:
+        if self._handlers.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    # Output
+
+    def _output_ready(self, fd: int) -> Callable[[int], None]:
+        def ready(events: int) -> None:
+            self._pump(fd)
+
+        return ready
+
+    def _pump(self, fd: int) -> bool:
+        """Read once from the container; False where there is nothing more now."""
+        data = read(fd)
+        if not data:
+            if data is not None:
+                self._close_source(fd)
+            return False
+        number = self._sources[fd]
+        if self._log is not None:
+            self._log.write(b"stdout" if number == 1 else b"stderr", data)
+        own = self._locals.get(number)
+        if own is not None:
+            own.offer(data)
+            if own.gone:  # nobody reads: let the container know, as a pipeline would
+                self._close_source(fd)
+                return False
+        if self._clients:
+            message = (b"1" if number == 1 else b"2") + data
+            for client in list(self._clients.values()):
+                if client.follows:
+                    client.offer(message)
+        self._arrange()
+        return True
+
+    def _close_source(self, fd: int) -> None:
+        del self._sources[fd]
+        self._forget(fd)
+        if not self.tty or self._input is None:
+            os.close(fd)
+
+    def _arrange(self) -> None:
+        """Poll for what can go on: outputs with something pending, and the container only if there is none such."""
+        blocked = False
+        for own in self._locals.values():
+            if own.pending:
+                blocked = True
+                if own.fd not in self._handlers:
+                    self._watch(own.fd, POLLOUT, self._local_output_ready)
+            elif own.fd in self._handlers:
+                self._forget(own.fd)
+        for fd, client in list(self._clients.items()):
+            if client.gone:
+                self._drop(fd)
+                continue
+            blocked = blocked or bool(client.pending)
+            self._poll.modify(fd, POLLIN | POLLOUT if client.pending else POLLIN)
+        if blocked != self._paused:
+            self._paused = blocked
+            for fd in self._sources:
+                if blocked:
+                    self._forget(fd)
+                else:
+                    self._watch(fd, POLLIN, self._output_ready(fd))
+
+    def _local_output_ready(self, events: int) -> None:
+        for number, own in self._locals.items():
+            if own.fd == self._current:
+                own.flush()
+                if own.gone:
+                    self._forget(own.fd)
+                    for fd, source in list(self._sources.items()):
+                        if source == number:
+                            self._close_source(fd)
+        self._arrange()
+
+    # Input
+
+    def _local_input_ready(self, events: int) -> None:
+        data = read(0)
+        if data is None:
+            return
+        if data:
+            self._give(data)
+        else:
+            self._forget(0)
+            self._local_input = -1
+            self._end_input()
+
+    def _give(self, data: bytes) -> None:
+        """Pass input on; whoever gives it waits while the container does not take it."""
+        if self._input is None or self._input.gone or self._input_ends:
+            return
+        self._input.offer(data)
+        if self._input.gone:
+            self._close_input()
+        elif self._input.pending:
+            self._hold_givers(True)
+            self._watch_input()
+
+    def _watch_input(self) -> None:
+        assert self._input is not None
+        if self._input.fd in self._sources:  # a terminal: one descriptor both ways
+            self._poll.register(self._input.fd, POLLIN | POLLOUT)
+            self._handlers[self._input.fd] = self._terminal_ready
+        else:
+            self._watch(self._input.fd, POLLOUT, self._input_ready)
+
+    def _input_ready(self, events: int) -> None:
+        assert self._input is not None
+        self._input.flush()
+        if self._input.pending:
+            return
+        gone = self._input.gone
+        if self._input.fd in self._sources:
+            self._watch(self._input.fd, POLLIN, self._output_ready(self._input.fd))
+        else:
+            self._forget(self._input.fd)
+        self._hold_givers(False)
+        if gone or self._input_ends:
+            self._close_input()
+
+    def _terminal_ready(self, events: int) -> None:
+        fd = self._current
+        if events & POLLOUT:
+            self._input_ready(events)
+        if events & _READABLE and fd in self._sources and not self._paused:
+            self._pump(fd)
+
+    def _hold_givers(self, hold: bool) -> None:
+        if self._local_input >= 0:
+            if hold:
+                self._forget(self._local_input)
+            else:
+                self._watch(self._local_input, POLLIN, self._local_input_ready)
+        for fd in self._clients:
+            if hold:
+                self._forget(fd)
+            else:
+                self._watch(fd, POLLIN, self._client_ready)
+
+    def _end_input(self) -> None:
+        if self._input is None:
+            return
+        if self.tty:
+            self._give(_END_OF_INPUT)
+            return
+        self._input_ends = True
+        if not self._input.pending:
+            self._close_input()
+
+    def _close_input(self) -> None:
+        if self._input is None:
+            return
+        fd = self._input.fd
+        self._input = None
+        if self._local_input >= 0:
+            self._forget(self._local_input)
+            self._local_input = -1
+        if not self.tty:
+            self._forget(fd)
+            os.close(fd)
+
+    # Attached clients
+
+    def _connection(self, events: int) -> None:
+        assert self._server is not None
+        try:
+            fd, _ = self._server._accept()  # type: ignore[attr-defined]  # a descriptor, no object yet
+        except OSError:
+            return
+        self._clients[fd] = Client(_socket.socket(fileno=fd))
+        self._watch(fd, POLLIN, self._client_ready)
+
+    def _client_ready(self, events: int) -> None:
+        fd = self._current
+        client = self._clients[fd]
+        if events & POLLOUT:
+            client.flush()
+            self._arrange()
+            if fd not in self._clients:
+                return
+        if not events & _READABLE:
+            return
+        message = client.receive()
+        if message is None:
+            return
+        kind, body = message[:1], message[1:]
+        if kind == b"I":
+            self._give(body)
+        elif kind == b"C":
+            self._end_input()
+        elif kind == b"W":
+            self._resize(body)
+        elif kind == b"O":
+            client.follows = True
+        else:
+            self._drop(fd)
+
+    def _drop(self, fd: int) -> None:
+        self._forget(fd)
+        self._clients.pop(fd).socket.close()
+
+    def _resize(self, body: bytes) -> None:
+        if self.tty and self.state["output"] in self._sources:
+            import fcntl
+            import termios
+
+            rows, _, columns = body.partition(b",")
+            if rows.isdigit() and columns.isdigit():
+                size = b"".join(min(int(n), 65535).to_bytes(2, "little") for n in (rows, columns)) + bytes(4)
+                fcntl.ioctl(self.state["output"], termios.TIOCSWINSZ, size)
+
+    # The end
+
+    def _helper_ended(self, events: int) -> None:
+        from rootless.engine.monitor.finish import note_helper_end
+
+        helper = self.state["helper"]
+        self._forget(helper["pidfd"])
+        note_helper_end(self.state)
+
+    def _ended(self, events: int) -> None:
+        self._forget(self.pidfd)
+        self.status = os.waitpid(self.pid, 0)[1]
+
+    def _finish(self) -> int:
+        from rootless.engine.monitor.finish import finish
+
+        assert self.status is not None
+        code = os.waitstatus_to_exitcode(self.status)
+        code = 128 - code if code < 0 else code
+        # With pid 1 all its processes are gone; what they wrote is in the pipes and bounded by them.
+        for fd in list(self._sources):
+            while self._pump(fd):
+                pass
+        finish(self.state, code)
+        end = b"E%d" % code
+        for client in self._clients.values():
+            client.offer(end)
+        self._flush_everybody()
+        return code
+
+    def _flush_everybody(self) -> None:
+        """Hand over what is still pending: to our own output for as long as it takes, to others for a while."""
+        for number in PROXIED:
+            _signal.signal(number, _signal.SIG_DFL)
+        for fd in list(self._handlers):
+            self._forget(fd)
+        while True:
+            poll = select.poll()
+            waiting: list[Output | Client] = []
+            for own in self._locals.values():
+                if own.pending:
+                    waiting.append(own)
+                    poll.register(own.fd, POLLOUT)
+            patient = bool(waiting)
+            for fd, client in self._clients.items():
+                if client.pending:
+                    waiting.append(client)
+                    poll.register(fd, POLLOUT)
+            if not waiting or not (poll.poll(None if patient else _LAST_FLUSH_MS)):
+                return
+            for taker in waiting:
+                taker.flush()

@@ -1,0 +1,231 @@
+"""Container rows: how the engine reads and writes what it knows of its containers.
+
+Every change of state is one statement or one transaction; nobody holds a transaction across a wait.
+"""
+
+from __future__ import annotations
+
+from rootless.errors import ConflictError, NotFoundError
+from storage.database import transaction
+from storage.sqlite import IntegrityError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from storage.sqlite import Connection
+
+CREATED = "created"
+INITIALIZED = "initialized"
+RUNNING = "running"
+STOPPING = "stopping"
+PAUSED = "paused"
+EXITED = "exited"
+REMOVING = "removing"
+
+COLUMNS = (
+    "id",
+    "name",
+    "image_id",
+    "image_name",
+    "created",
+    "request",
+    "state",
+    "pid",
+    "pid_start",
+    "boot_id",
+    "monitor_pid",
+    "monitor_start",
+    "exit_code",
+    "started",
+    "finished",
+    "oom_killed",
+    "error",
+    "command",
+    "ports",
+    "labels",
+    "auto_remove",
+    "driver",
+    "network",
+)
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM containers "
+_HEX = frozenset("0123456789abcdef")
+
+
+class Container:
+    """One row. `created`, `started`, `finished`: Unix seconds, 0 for never. `pid`: pid 1 as the host sees it, or 0.
+
+    `pid_start` and `monitor_start` are clock ticks since the boot `boot_id`. `request`, `ports`, `labels` and `network`
+    are JSON text: most commands look at none of them.
+    """
+
+    __slots__ = COLUMNS
+
+    if TYPE_CHECKING:
+        id: str
+        name: str
+        image_id: str
+        image_name: str
+        created: float
+        request: str
+        state: str
+        pid: int
+        pid_start: int
+        boot_id: str
+        monitor_pid: int
+        monitor_start: int
+        exit_code: int
+        started: float
+        finished: float
+        oom_killed: int
+        error: str
+        command: str
+        ports: str
+        labels: str
+        auto_remove: int
+        driver: str
+        network: str
+
+    def __init__(self, row: tuple[Any, ...]) -> None:
+        for name, value in zip(COLUMNS, row, strict=True):
+            setattr(self, name, value)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its state says that it has processes (recover.refresh makes that true)."""
+        return self.state in (RUNNING, PAUSED, STOPPING, INITIALIZED)
+
+
+def find(conn: Connection, reference: str) -> Container:
+    """The container with this name, full id, or unique beginning of an id.
+
+    Raises NotFoundError (exit code 1, as Podman's), ConflictError where several ids begin so.
+    """
+    row = conn.execute(_SELECT + "WHERE name = ? OR id = ?", (reference, reference)).fetchone()
+    if row is not None:
+        return Container(row)
+    if reference and _HEX.issuperset(reference):
+        rows = conn.execute(_SELECT + "WHERE id >= ? AND id < ? LIMIT 4", (reference, reference + "g")).fetchall()
+        if len(rows) > 1:
+            some = ", ".join(row[0][:12] for row in rows[:3])
+            raise ConflictError(f"looking up container {reference}: several ids begin so: {some}", "give more digits")
+        if rows:
+            return Container(rows[0])
+    raise NotFoundError(f'no container with name or ID "{reference}" found', "`rootless ps -a` lists them", exit_code=1)
+
+
+def get(conn: Connection, container_id: str) -> Container | None:
+    """The container with exactly this id."""
+    row = conn.execute(_SELECT + "WHERE id = ?", (container_id,)).fetchone()
+    return Container(row) if row is not None else None
+
+
+def all_containers(conn: Connection) -> list[Container]:
+    """Every container, the oldest first, in one query."""
+    return [Container(row) for row in conn.execute(_SELECT + "ORDER BY created, id")]
+
+
+def latest(conn: Connection) -> Container:
+    """The container that was made last. Raises NotFoundError."""
+    row = conn.execute(_SELECT + "ORDER BY created DESC, id DESC LIMIT 1").fetchone()
+    if row is None:
+        raise NotFoundError("there is no container yet", exit_code=1)
+    return Container(row)
+
+
+def insert(
+    conn: Connection,
+    values: dict[str, Any],
+    diff_ids: list[str],
+    volumes: list[tuple[str, bool]],
+    generate_name: Any = None,
+) -> str:
+    """Write a new container, the layers that it stands on and the volumes that it uses (name, anonymous); returns its
+    name.
+
+    Where `generate_name(attempt)` is given it names the container. Raises ConflictError where the name is taken.
+    """
+    attempt = 0
+    while True:
+        if generate_name is not None:
+            values["name"] = generate_name(attempt)
+        try:
+            with transaction(conn):
+                _insert(conn, values, diff_ids, volumes)
+        except IntegrityError:
+            attempt += 1
+            if generate_name is None or attempt > 50:
+                raise _name_taken(conn, values["name"]) from None
+            continue
+        return str(values["name"])
+
+
+def _insert(conn: Connection, values: dict[str, Any], diff_ids: list[str], volumes: list[tuple[str, bool]]) -> None:
+    conn.execute(
+        f"INSERT INTO containers ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", tuple(values.values())
+    )
+    conn.executemany(
+        "INSERT INTO container_layers VALUES (?, ?, ?)",
+        [(values["id"], position, diff_id) for position, diff_id in enumerate(diff_ids)],
+    )
+    for name, anonymous in volumes:
+        conn.execute(
+            "INSERT OR IGNORE INTO volumes (name, created, anonymous) VALUES (?, ?, ?)",
+            (name, values["created"], int(anonymous)),
+        )
+        conn.execute("INSERT INTO container_volumes VALUES (?, ?)", (values["id"], name))
+
+
+def _name_taken(conn: Connection, name: str) -> ConflictError:
+    holder = conn.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
+    by = f" by container {holder[0][:12]}" if holder else ""
+    return ConflictError(
+        f'making the container: the name "{name}" is already in use{by}',
+        f"choose another --name, or remove that one: rootless rm {name}",
+    )
+
+
+def update(conn: Connection, container_id: str, **columns: Any) -> bool:
+    """Set columns of one row, atomically; whether there is such a row."""
+    setting = ", ".join(f"{name} = ?" for name in columns)
+    done = conn.execute(f"UPDATE containers SET {setting} WHERE id = ?", (*columns.values(), container_id))
+    return done.rowcount == 1
+
+
+def update_if(conn: Connection, container: Container, **columns: Any) -> bool:
+    """As `update`, but only while state, pid and monitor are those of `container`: whoever comes first changes it."""
+    setting = ", ".join(f"{name} = ?" for name in columns)
+    done = conn.execute(
+        f"UPDATE containers SET {setting} WHERE id = ? AND state = ? AND pid = ? AND pid_start = ?"
+        " AND monitor_pid = ? AND monitor_start = ?",
+        (
+            *columns.values(),
+            container.id,
+            container.state,
+            container.pid,
+            container.pid_start,
+            container.monitor_pid,
+            container.monitor_start,
+        ),
+    )
+    if done.rowcount != 1:
+        return False
+    for name, value in columns.items():
+        setattr(container, name, value)
+    return True
+
+
+def delete(conn: Connection, container_id: str) -> None:
+    """Forget a container, and which layers and volumes it used."""
+    with transaction(conn):
+        conn.execute("DELETE FROM container_layers WHERE container_id = ?", (container_id,))
+        conn.execute("DELETE FROM container_volumes WHERE container_id = ?", (container_id,))
+        conn.execute("DELETE FROM containers WHERE id = ?", (container_id,))
+
+
+def layers_of(conn: Connection, container_id: str) -> list[str]:
+    """diffIDs that its root file system is stacked of, the lowest first."""
+    rows = conn.execute(
+        "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position", (container_id,)
+    )
+    return [row[0] for row in rows]

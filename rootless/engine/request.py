@@ -1,0 +1,126 @@
+"""What the user asked for when a container was made: one field per option of `create` and `run`, as it was typed."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LISTS = (
+    "add_host",
+    "cap_add",
+    "cap_drop",
+    "command",  # what stands behind the image
+    "dns",
+    "dns_option",
+    "dns_search",
+    "env",  # NAME=VALUE, or NAME alone: the value from here
+    "env_file",
+    "expose",
+    "group_add",
+    "label",
+    "log_opt",
+    "mount",
+    "publish",
+    "security_opt",
+    "tmpfs",
+    "ulimit",
+    "volume",
+)
+_FLAGS = ("init", "interactive", "no_hosts", "privileged", "quiet", "read_only", "rm", "tty")
+_TEXTS = (
+    "cidfile",
+    "entrypoint",  # None: the image's; a command, or a JSON list
+    "hostname",
+    "log_driver",
+    "name",
+    "network",  # None: slirp4netns
+    "platform",
+    "pull",  # missing, always, never, newer; None: missing
+    "shm_size",
+    "stop_signal",
+    "user",
+    "workdir",
+)
+
+
+class CreateRequest:
+    """The options of one container. Fields that nobody sets are empty: [], False, None, and "" for `image`.
+
+    `stop_timeout` is in seconds. Field names are those of the command line's options, so `from_options` copies.
+    """
+
+    __slots__ = (*_LISTS, *_FLAGS, *_TEXTS, "image", "stop_timeout")
+
+    if TYPE_CHECKING:
+        add_host: list[str]
+        cap_add: list[str]
+        cap_drop: list[str]
+        command: list[str]
+        dns: list[str]
+        dns_option: list[str]
+        dns_search: list[str]
+        env: list[str]
+        env_file: list[str]
+        expose: list[str]
+        group_add: list[str]
+        label: list[str]
+        log_opt: list[str]
+        mount: list[str]
+        publish: list[str]
+        security_opt: list[str]
+        tmpfs: list[str]
+        ulimit: list[str]
+        volume: list[str]
+        init: bool
+        interactive: bool
+        no_hosts: bool
+        privileged: bool
+        quiet: bool
+        read_only: bool
+        rm: bool
+        tty: bool
+        cidfile: str | None
+        entrypoint: str | None
+        hostname: str | None
+        log_driver: str | None
+        name: str | None
+        network: str | None
+        platform: str | None
+        pull: str | None
+        shm_size: str | None
+        stop_signal: str | None
+        user: str | None
+        workdir: str | None
+
+    def __init__(self, image: str = "", **fields: Any) -> None:
+        for name in _LISTS:
+            setattr(self, name, [])
+        for name in _FLAGS:
+            setattr(self, name, False)
+        for name in _TEXTS:
+            setattr(self, name, None)
+        self.image = image
+        self.stop_timeout: int | None = None
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    @classmethod
+    def from_options(cls, options: Any) -> CreateRequest:
+        """From an object with one attribute per option; those that it lacks keep their defaults."""
+        request = cls()
+        for name in cls.__slots__:
+            value = getattr(options, name, None)
+            if value is not None:
+                setattr(request, name, value)
+        return request
+
+    def to_plain(self) -> dict[str, Any]:
+        """The fields that were set, as JSON knows them."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in plain.items() if value not in (None, [], False)}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> CreateRequest:
+        """The inverse of `to_plain`; fields of other versions are ignored."""
+        return cls(**{name: value for name, value in plain.items() if name in cls.__slots__})
