@@ -54,8 +54,9 @@ def _other_spelling(value: dict[str, Any], name: str) -> Any:
     from difflib import get_close_matches
 
     close = get_close_matches(name, list(value), n=1) or sorted(value)
-    kind = "did you mean" if len(close) == 1 else "there are"
-    raise UsageError(f"template: there is no field .{name}", f"{kind} {', '.join('.' + key for key in close)}")
+    listed = ", ".join("." + key for key in close)
+    hint = f"did you mean {listed}?" if len(close) == 1 else f"there are {listed}"
+    raise UsageError(f"template: there is no field .{name}", hint)
 
 
 def kind_of(value: Any) -> str:
