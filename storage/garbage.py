@@ -1,21 +1,23 @@
 """Collecting what no image and no container refers to: layers, blobs, and what killed processes left behind.
 
-Safe beside pulls, loads and other collectors. What is garbage is decided, and moved into tmp/ by rename, within one
-write transaction (see storage.lease); deleting the files happens afterwards and may be interrupted at any point.
+Safe beside pulls, loads and other collectors. What is garbage is decided, and disappears from its place by one rename,
+within one write transaction (see storage.lease). Deleting the files comes afterwards and may be interrupted anywhere:
+`LayerStore.sweep` goes on with it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from dataclasses import dataclass, field
 
+from storage.blobs import remove_blob
 from storage.database import transaction
 from storage.lease import live_leases
 from storage.sqlite import Connection
 from storage.store import Store
 
-_PREFIX = "removed-"
 _STALE_SECONDS = 24 * 3600  # a broken download is worth resuming for a day
 
 _UNREFERENCED = """SELECT diff_id, size, blob, blob_size FROM layers l
@@ -36,69 +38,81 @@ class Freed:
 def collect_garbage(store: Store) -> Freed:
     """Remove every layer and blob that nothing refers to, and temporary files of dead processes."""
     layout = store.layout
+    store.layers.sweep()
     freed = Freed()
+    moved: list[str] = []
     with transaction(store.db) as db:
         # Listed before the leases are: whatever is seen here belongs to a lease that is seen then, or has its row.
         layers = os.listdir(layout.layers)
         blobs = os.listdir(layout.blobs)
-        temporary = os.listdir(layout.tmp)
         leases = live_leases(store, db)
         for diff_id, size, blob, blob_size in db.execute(_UNREFERENCED).fetchall():
             db.execute("DELETE FROM layers WHERE diff_id = ?", (diff_id,))
+            _move_away(store, diff_id, moved)
             freed.layers.append(diff_id)
             freed.size += size + (blob_size or 0)
-            _move_away(store, layout.layer(diff_id))
             if blob:
+                remove_blob(layout, blob)
                 freed.blobs.append(blob)
-                _move_away(store, layout.blob(blob))
         if not leases:
-            _sweep(store, db, layers, blobs, temporary)
-    for name in os.listdir(layout.tmp):
-        if name.startswith(_PREFIX):
-            delete_tree(store, f"{layout.tmp}/{name}")
+            _sweep(store, db, layers, blobs, moved)
+    for path in moved:
+        _delete(store, path)
     return freed
 
 
-def _move_away(store: Store, path: str) -> None:
+def _move_away(store: Store, diff_id: str, moved: list[str]) -> None:
+    place = f"{store.layout.tmp}/gone-{os.urandom(8).hex()}"
     try:
-        os.rename(path, f"{store.layout.tmp}/{_PREFIX}{os.path.basename(path)[:16]}-{os.urandom(4).hex()}")
+        os.rename(store.layout.layer(diff_id), place)
     except FileNotFoundError:
-        pass  # a collector was killed between the rename and the commit
+        return  # a collector was killed between the rename and the commit
+    moved.append(place)
 
 
-def _sweep(store: Store, db: Connection, layers: list[str], blobs: list[str], temporary: list[str]) -> None:
-    """Move away what has no row: nobody is adding anything, so it is what a killed process left."""
-    layout = store.layout
+def _delete(store: Store, path: str) -> None:
+    """Delete a tree, unless another process that sweeps has begun to."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        store.layers.delete(path)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(lock)
+
+
+def _sweep(store: Store, db: Connection, layers: list[str], blobs: list[str], moved: list[str]) -> None:
+    """Take away what has no row: nobody is adding anything, so a killed process left it."""
     known = {row[0] for row in db.execute("SELECT diff_id FROM layers")}
     for name in layers:
         if name not in known:
-            _move_away(store, layout.layer(name))
+            _move_away(store, name, moved)
     known = {row[0] for row in db.execute("SELECT blob FROM layers WHERE blob IS NOT NULL")}
     for name in blobs:
         if name not in known:
-            _move_away(store, layout.blob(name))
-    oldest = time.time() - _STALE_SECONDS
-    for name in temporary:
-        path = f"{layout.tmp}/{name}"
-        if name.startswith(_PREFIX):
-            continue
-        try:
-            if name.endswith(".partial") and os.lstat(path).st_mtime > oldest:
-                continue
-        except FileNotFoundError:
-            continue
-        _move_away(store, path)
+            remove_blob(store.layout, name)
+    for name in os.listdir(store.layout.tmp):
+        if name.startswith("blob-"):
+            _remove_broken_download(f"{store.layout.tmp}/{name}", 0)
+        elif name.endswith(".partial"):
+            _remove_broken_download(f"{store.layout.tmp}/{name}", _STALE_SECONDS)
 
 
-def delete_tree(store: Store, path: str) -> None:
-    """Delete a file or directory of the store, as ourselves, and within the user namespace what belongs to its ids."""
-    from rootless.kernel.files import remove_tree
-
+def _remove_broken_download(path: str, patience: float) -> None:
+    """Unlink a half-written blob that no process has locked and nobody has touched for `patience` seconds."""
     try:
-        if not os.path.isdir(path) or os.path.islink(path):
-            os.unlink(path)
-            return
-        if remove_tree(path):
-            store.user_namespace().run(remove_tree, path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        pass  # another collector was faster
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_mtime <= time.time() - patience:
+            os.unlink(path)
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    finally:
+        os.close(descriptor)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rootless.errors import ConflictError, ImageError, NotFoundError, StorageError, UsageError
+from rootless.jsontext import loads
 from storage.database import transaction
 from storage.image_config import LIMIT, digest_hex, parse_config, unix_time
 from storage.lookup import Image, need_image
@@ -72,10 +73,15 @@ def add_image(
         )
         marks = ",".join("?" * len(set(expected)))
         sizes = dict(db.execute(f"SELECT diff_id, size FROM layers WHERE diff_id IN ({marks})", [*set(expected)]))
+        # Of two manifests of one image the later is better only if the store has what it lists.
+        replace = (
+            "UPDATE SET manifest = excluded.manifest, manifest_digest = excluded.manifest_digest,"
+            " manifest_type = excluded.manifest_type"
+            if _can_give(db, manifest_bytes, where)
+            else "NOTHING"
+        )
         db.execute(
-            "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-            " manifest = excluded.manifest, manifest_digest = excluded.manifest_digest,"
-            " manifest_type = excluded.manifest_type",
+            f"INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO {replace}",
             (
                 image_id,
                 config_bytes.decode(),
@@ -95,6 +101,19 @@ def add_image(
         db.executemany("INSERT OR REPLACE INTO image_names VALUES (?, ?)", [(name, image_id) for name in names])
         db.executemany("INSERT OR REPLACE INTO image_digests VALUES (?, ?)", [(name, image_id) for name in digests])
     return image_id
+
+
+def _can_give(db: Connection, manifest: bytes, where: str) -> bool:
+    """Whether every layer that the manifest lists is kept as it is listed, compressed or not."""
+    try:
+        wanted = {digest_hex(entry["digest"], where) for entry in loads(manifest)["layers"]}
+    except (ValueError, TypeError, KeyError):
+        raise ImageError(f"{where}: its manifest lists no layers") from None
+    marks = ",".join("?" * len(wanted))
+    found = db.execute(
+        f"SELECT count(*) FROM layers WHERE blob IN ({marks}) OR diff_id IN ({marks})", [*wanted, *wanted]
+    ).fetchone()
+    return int(found[0]) == len(wanted)
 
 
 def full_name(text: str) -> str:

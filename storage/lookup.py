@@ -98,12 +98,13 @@ def _by_name(connection: Connection, wanted: Reference) -> tuple[Any, ...] | Non
 
 
 def _by_short_name(connection: Connection, reference: str) -> tuple[Any, ...] | None:
-    for registry in ("localhost", *_searched_registries()):
-        row = _by_name(connection, parse(f"{registry}/{reference}"))
+    row = _by_name(connection, parse(f"localhost/{reference}"))
+    if row:
+        return row
+    from storage.registries_conf import load
+
+    for candidate in load().candidates(reference):
+        row = _by_name(connection, candidate)
         if row:
             return row
     return None
-
-
-def _searched_registries() -> list[str]:
-    return []
