@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
+from typer._click.exceptions import UsageError
 from typer._click.parser import _Option, _OptionParser, _ParsingState
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_command_from_info
@@ -79,7 +80,7 @@ def single(row: CommandRow, name: str | None = None, act: Act = execute) -> Type
         cls=_Command,
         callback=callback,
         help=row.help,
-        epilog="\n\n".join(("Examples:", *("\b\n  " + example for example in row.examples))) if row.examples else None,
+        epilog="\n  ".join(("\b\nExamples:", *row.examples)) if row.examples else None,
         context_settings={"help_option_names": ["--help", "-h"], "allow_interspersed_args": not row.stops},
     )
     made = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
@@ -89,6 +90,13 @@ def single(row: CommandRow, name: str | None = None, act: Act = execute) -> Type
 
 class _GoFlags(_OptionParser):
     """Adds `--flag=false` and `-f=false` for switches, and `-x=value` without the equals sign in the value."""
+
+    def parse_args(self, args: list[str]) -> Any:
+        try:
+            return super().parse_args(args)
+        except UsageError as error:
+            error.ctx = error.ctx or self.ctx
+            raise
 
     def _match_long_opt(self, opt: str, explicit_value: str | None, state: _ParsingState) -> None:
         option = self._long_opt.get(opt)
@@ -123,8 +131,13 @@ class _GoFlags(_OptionParser):
 
     def _check(self, option: _Option, value: object) -> None:
         """Refuse a wrong value at once, as Go's flags do, also one that a later one would replace."""
-        if option.action == "store":
+        if option.action != "store":
+            return
+        try:
             option.obj.type.convert(value, option.obj, self.ctx)
+        except typer.BadParameter as error:
+            error.param = option.obj
+            raise
 
     def _set_switch(self, name: str, option: _Option, text: str, state: _ParsingState) -> None:
         try:
@@ -136,6 +149,9 @@ class _GoFlags(_OptionParser):
 
 
 class _Command(TyperCommand):
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
     def make_parser(self, ctx: Any) -> _OptionParser:
         return _parser(self, ctx)
 

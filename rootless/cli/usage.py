@@ -28,10 +28,8 @@ def explain(error: TyperException) -> UsageError:
     if isinstance(error, exceptions.BadOptionUsage):
         return UsageError(f"{prefix}{error.option_name} needs a value", f"see: {path} --help")
     if isinstance(error, exceptions.BadParameter):
-        hint = error.param_hint or (error.param.opts[-1] if error.param is not None else "value")
-        if error.param is not None and not error.param_hint:
-            hint = max(error.param.opts, key=len)
-        return UsageError(f"{prefix}{hint}: {error.message}", f"see: {path} --help")
+        what = error.param_hint or (max(error.param.opts, key=len) if error.param is not None else "a value")
+        return UsageError(f"{prefix}{what}: {error.message}", f"see: {path} --help")
     if isinstance(error, exceptions.NoArgsIsHelpError):
         return UsageError(f"{prefix}which command?", f"see: {path} --help")
     message = error.message[:1].lower() + error.message[1:].rstrip(".")
@@ -42,7 +40,7 @@ def _see(path: str, context: Any) -> str:
     if context is None:
         return f"see: {path} --help"
     pieces = " ".join(context.command.collect_usage_pieces(context))
-    return f"usage: {path} {pieces.replace('{', '').replace('}', '')}"
+    return f"usage: {path} {pieces}"
 
 
 def _unknown_option(prefix: str, name: str, option: str, context: Any) -> UsageError:
