@@ -1,17 +1,13 @@
 """Pid 1 from its clone to the exec of the container's program.
 
 All imports happen before the root file system is entered: afterwards a path means what the image says it means, and an
-import would run the image's code with what is still open. `_seal_imports` makes that impossible rather than unlikely.
+import would run the image's code with what is still open. `seal_imports` makes that impossible rather than unlikely.
 """
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
-import fcntl
 import gc
 import os
-import select
-import sys
 
 from rootless.errors import RootlessError
 from rootless.kernel.libc import SyscallError
@@ -27,10 +23,17 @@ from rootless.kernel.namespaces import (
     setns,
     unshare,
 )
-from rootless.kernel.process import close_range, set_dumpable, set_parent_death_signal
+from rootless.kernel.process import set_dumpable, set_parent_death_signal
 from rootless.runtime.channel import describe_error
 from rootless.runtime.credentials import apply_limits, become_user, give_up_privileges, load_seccomp
 from rootless.runtime.execute import execute, program_of
+from rootless.runtime.inheritance import (
+    arrange_descriptors,
+    become_root_inside,
+    forget_signals,
+    other_end_closed,
+    seal_imports,
+)
 from rootless.runtime.loopback import bring_up_loopback
 from rootless.runtime.rootfs import Assembly
 from rootless.runtime.users import resolve_user
@@ -40,12 +43,14 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from rootless.runtime.channel import Channel
-    from rootless.runtime.launch import MountRootfs
+    from rootless.runtime.launch import MountRootfs, PrepareNetwork
 
 _SIGKILL = 9
 
 
-def become_container(channel: Channel, flags: int, mount_rootfs: MountRootfs | None) -> NoReturn:
+def become_container(
+    channel: Channel, flags: int, mount_rootfs: MountRootfs | None, prepare_network: PrepareNetwork | None
+) -> NoReturn:
     """The child's whole life on our side of the exec; never returns. Errors travel through the channel."""
     try:
         try:
@@ -53,7 +58,7 @@ def become_container(channel: Channel, flags: int, mount_rootfs: MountRootfs | N
             set_parent_death_signal(_SIGKILL)
             forget_signals()
             os.setsid()
-            _leave_namespaces(flags)
+            _leave_namespaces(flags, prepare_network)
             channel.send("namespaces")
             _, plan, _ = channel.receive()
             _become(channel, flags, mount_rootfs, plan)
@@ -65,16 +70,7 @@ def become_container(channel: Channel, flags: int, mount_rootfs: MountRootfs | N
         os._exit(1)
 
 
-def forget_signals() -> None:
-    """Default dispositions and an empty mask: handlers are the monitor's, and ignored signals would outlast exec."""
-    _signal.set_wakeup_fd(-1)
-    for number in _signal.valid_signals():
-        if _signal.getsignal(number) not in (_signal.SIG_DFL, None) and number not in (9, 19):
-            _signal.signal(number, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-
-
-def _leave_namespaces(flags: int) -> None:
+def _leave_namespaces(flags: int, prepare_network: PrepareNetwork | None) -> None:
     # The network namespace is the dear one (0.4 ms): made here, not in the clone, where the monitor would wait for it.
     # The cgroup namespace comes later: its root is the cgroup that one is in by then.
     try:
@@ -84,6 +80,8 @@ def _leave_namespaces(flags: int) -> None:
         raise
     if flags & CLONE_NEWNET:
         bring_up_loopback()
+        if prepare_network is not None:
+            prepare_network()
     if not flags & CLONE_NEWUSER:
         mount(None, "/", None, MS_REC | MS_SLAVE)  # a new user namespace does so by itself
 
@@ -91,7 +89,9 @@ def _leave_namespaces(flags: int) -> None:
 def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan: dict[str, Any]) -> None:
     config = plan["config"]
     process = config["process"]
-    single = _become_root_inside()
+    single = become_root_inside()
+    set_dumpable(True)
+    set_parent_death_signal(_SIGKILL)
     arrange_descriptors(channel, plan.get("stdio") or [0, 1, 2], plan.get("preserve_fds") or 0)
     os.umask(0)
     if flags & CLONE_NEWCGROUP:
@@ -109,13 +109,13 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
     assembly.build()
     apply_limits(process)
     console = assembly.open_console() if process.get("terminal") else None
-    _seal_imports()
+    seal_imports()
     assembly.enter()
 
     user = resolve_user(plan.get("user"), process)
-    assembly.warnings += become_user(process, user, single)
     if console is not None:
         console.attach(user.uid)
+    assembly.warnings += become_user(process, user, single)
     program = program_of(process, user, assembly.init)
     give_up_privileges(process, plan.get("seccomp") is not None)
     set_dumpable(True)  # lost with the change of user; the network helper opens our namespaces through /proc
@@ -124,25 +124,10 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
         os.close(console.master)
     channel.receive()
     set_parent_death_signal(_SIGKILL)  # the kernel forgot it with the change of user
-    if _gone(channel):
+    if other_end_closed(channel):
         return
     load_seccomp(plan.get("seccomp"))
     execute(program)
-
-
-def _become_root_inside() -> bool:
-    """Be uid 0 and gid 0 inside, without other groups. Whether groups are out of our hands (one id is mapped)."""
-    single = False
-    try:
-        os.setgroups([])
-    except PermissionError:
-        single = True
-    if os.getuid() or os.getgid():
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-        set_dumpable(True)
-        set_parent_death_signal(_SIGKILL)
-    return single
 
 
 def _enter_time_namespace(offsets: dict[str, Any]) -> None:
@@ -159,42 +144,3 @@ def _enter_time_namespace(offsets: dict[str, Any]) -> None:
         raise RootlessError(f"setting the time namespace's offsets: {error.strerror}") from None
     setns(fd, CLONE_NEWTIME)
     os.close(fd)
-
-
-def arrange_descriptors(channel: Channel, stdio: list[int | None], preserve: int) -> None:
-    """Put standard input, output and error in place; close all others but `preserve` ones and the channel."""
-    lowest = 3 + preserve
-    channel.move_above(lowest)
-    if stdio != [0, 1, 2]:
-        # First out of each other's way, then into place.
-        copies = [_high_copy(fd, lowest) for fd in stdio]
-        for number, copy in enumerate(copies):
-            os.dup2(copy, number)
-    for fd in range(3):
-        os.set_inheritable(fd, True)
-    for fd in range(3, lowest):
-        try:
-            os.set_inheritable(fd, True)
-        except OSError:
-            raise RootlessError(f"passing {preserve} descriptors on: descriptor {fd} is not open") from None
-    close_range(lowest, channel.fileno() - 1)
-    close_range(channel.fileno() + 1)
-
-
-def _high_copy(fd: int | None, lowest: int) -> int:
-    if fd is None:
-        fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
-
-
-def _seal_imports() -> None:
-    sys.meta_path.clear()
-    sys.path_hooks.clear()
-    sys.path.clear()
-
-
-def _gone(channel: Channel) -> bool:
-    """Whether the monitor has ended: its end of the channel is closed."""
-    poll = select.poll()
-    poll.register(channel.fileno(), 0)
-    return bool(poll.poll(0))

@@ -35,15 +35,17 @@ if TYPE_CHECKING:
     from rootless.kernel.idmaps import Mapping, UserMap
 
     MountRootfs = Callable[[Any, str], object]
+    PrepareNetwork = Callable[[], object]
 
 _SIGKILL = 9
 
 
-def begin(flags: int, mount_rootfs: MountRootfs | None = None) -> Launch:
+def begin(flags: int, mount_rootfs: MountRootfs | None = None, prepare_network: PrepareNetwork | None = None) -> Launch:
     """Start pid 1 of a new container. CLONE_NEW* `flags` say which namespaces are its own; the mount namespace must be.
 
     `mount_rootfs(plan["rootfs"], target)` is called in it once the plan is there; None where the plan has no "rootfs"
-    and config.root.path is a directory. Descriptors that the container shall have must be open (and may be
+    and config.root.path is a directory. `prepare_network` is called in a new network namespace before anything else may
+    join it; `lo` is up by then. Descriptors that the container shall have must be open (and may be
     close-on-exec) before this call. The caller has one thread. Raises KernelError.
     """
     if not flags & CLONE_NEWNS:
@@ -59,7 +61,7 @@ def begin(flags: int, mount_rootfs: MountRootfs | None = None) -> Launch:
         # In the child, while the monitor maps ids: what it needs is imported there, beside newuidmap.
         from rootless.runtime.init import become_container
 
-        become_container(theirs, flags, mount_rootfs)
+        become_container(theirs, flags, mount_rootfs, prepare_network)
     theirs.close()
     return Launch(pid, pidfd, ours, flags, mount_rootfs)
 

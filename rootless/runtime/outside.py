@@ -9,6 +9,7 @@ from rootless.errors import RootlessError
 from rootless.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from rootless.kernel.process import set_dumpable
 from rootless.runtime.channel import describe_error, restore_error
+from rootless.runtime.inheritance import become_root_inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def mount_from_outside(pidfd: int, flags: int, mount_rootfs: MountRootfs | None,
         try:
             try:
                 setns(pidfd, flags & (CLONE_NEWUSER | CLONE_NEWNS))
-                become_root(flags)
+                if flags & CLONE_NEWUSER:
+                    become_root_inside()
+                    set_dumpable(True)
                 mount_rootfs(plan["rootfs"], target)
             except BaseException as error:
                 os.write(writer, marshal.dumps(describe_error(error)))
@@ -46,16 +49,3 @@ def mount_from_outside(pidfd: int, flags: int, mount_rootfs: MountRootfs | None,
         raise restore_error(marshal.loads(answer))
     if code:
         raise RootlessError(f"mounting the root file system: the process that does it ended with status {code}")
-
-
-def become_root(flags: int) -> None:
-    """Be uid 0 and gid 0 of the user namespace just entered."""
-    if not flags & CLONE_NEWUSER:
-        return
-    try:
-        os.setgroups([])
-    except PermissionError:  # one id is mapped: groups are out of our hands
-        pass
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
-    set_dumpable(True)

@@ -1,0 +1,191 @@
+"""Another process in a running container.
+
+    caller --clone--> door --setns, clone(CLONE_PARENT)--> the process, a child of the caller
+
+The door joins all namespaces of the container through its pidfd; the pid namespace holds from its next child on. That
+child is seen by a container that we do not trust while it is still ours: it cannot be traced (it is not dumpable, and
+its memory belongs to the host's user namespace), it holds no descriptor but those for the container, and it cannot
+import. What it reads in there, it reads as data.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+
+from rootless.errors import ConflictError, KernelError
+from rootless.kernel.clone import CLONE_PARENT, clone
+from rootless.kernel.namespaces import KINDS, namespace_id, setns
+from rootless.kernel.pidfd import wait_exit
+from rootless.kernel.process import set_dumpable, set_parent_death_signal
+from rootless.runtime.channel import Channel, describe_error, pair, restore_error
+from rootless.runtime.console import Console
+from rootless.runtime.credentials import apply_limits, become_user, give_up_privileges, load_seccomp
+from rootless.runtime.execute import execute, program_of
+from rootless.runtime.inheritance import (
+    arrange_descriptors,
+    become_root_inside,
+    forget_signals,
+    other_end_closed,
+    seal_imports,
+)
+from rootless.runtime.users import resolve_user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_SIGKILL = 9
+
+
+class Entered:
+    """A process in the container: `pid` (the host's number) is a child of the caller, `pidfd` a descriptor of it,
+    `terminal` the master of its terminal or None, `warnings` what was done otherwise than asked."""
+
+    __slots__ = ("pid", "pidfd", "terminal", "warnings")
+
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.terminal: int | None = None
+        self.warnings: list[str] = []
+
+
+def enter(
+    pid: int,
+    pidfd: int,
+    process: dict[str, Any],
+    *,
+    user: str | None = None,
+    stdio: list[int | None] | None = None,
+    seccomp: bytes | None = None,
+    preserve_fds: int = 0,
+    die_with_caller: bool = True,
+) -> Entered:
+    """Run an OCI process object in the container whose pid 1 is `pid` and `pidfd`; returns once its program runs.
+
+    `user`, `stdio`, `seccomp` and `preserve_fds` are as in a launch plan (see Launch.send); with process["terminal"] it
+    gets a terminal of the container's own. The caller has one thread. Raises CommandNotFoundError (127),
+    CannotInvokeError (126), ConflictError where the container does not run, or RootlessError.
+    """
+    flags = _foreign_namespaces(pid, pidfd)
+    ours, theirs = pair()
+    door, door_fd = clone(0)
+    if door == 0:
+        ours.close()
+        _pass_through(theirs, pidfd, flags, process, user, stdio or [0, 1, 2], seccomp, preserve_fds, die_with_caller)
+    theirs.close()
+    os.close(door_fd)
+    entered: Entered | None = None
+    try:
+        while True:
+            try:
+                kind, value, fd = ours.receive()
+            except EOFError:
+                break
+            if kind == "child":
+                assert fd is not None
+                entered = Entered(value, fd)
+            elif kind == "prepared" and entered is not None:
+                entered.warnings, entered.terminal = value, fd
+            elif kind == "error":
+                raise restore_error(value)
+        if entered is None:
+            raise KernelError("entering the container: the process that does it was ended")
+        return entered
+    except BaseException:
+        if entered is not None:
+            _discard(entered)
+        raise
+    finally:
+        ours.close()
+        os.waitpid(door, 0)
+
+
+def _discard(entered: Entered) -> None:
+    os.kill(entered.pid, _SIGKILL)  # our child, not yet waited for
+    os.waitpid(entered.pid, 0)
+    os.close(entered.pidfd)
+    if entered.terminal is not None:
+        os.close(entered.terminal)
+
+
+def _foreign_namespaces(pid: int, pidfd: int) -> int:
+    """CLONE_NEW* of the namespaces that the container does not share with us. Raises ConflictError when it is gone."""
+    flags = 0
+    try:
+        for kind, flag in KINDS.items():
+            if namespace_id(pid, kind) != namespace_id("self", kind):
+                flags |= flag
+    except OSError:
+        raise ConflictError("entering the container: it is not running") from None
+    # The number may be somebody else's by now; what counts is that the process of the descriptor still lives.
+    if wait_exit(pidfd, 0):
+        raise ConflictError("entering the container: it is not running")
+    return flags
+
+
+def _pass_through(
+    channel: Channel,
+    pidfd: int,
+    flags: int,
+    process: dict[str, Any],
+    user: str | None,
+    stdio: list[int | None],
+    seccomp: bytes | None,
+    preserve_fds: int,
+    die_with_caller: bool,
+) -> NoReturn:
+    """The life of the door, and of the child that comes out behind it; neither returns."""
+    try:
+        try:
+            gc.disable()
+            set_parent_death_signal(_SIGKILL)
+            forget_signals()
+            apply_limits(process)
+            seal_imports()
+            set_dumpable(False)
+            setns(pidfd, flags)
+            single = become_root_inside()
+            arrange_descriptors(channel, stdio, preserve_fds)
+            child, child_fd = clone(CLONE_PARENT)
+            if child:
+                channel.send("child", child, child_fd)
+                os._exit(0)
+            _become(channel, process, user, seccomp, single, die_with_caller)
+        except (EOFError, BrokenPipeError):  # the caller is gone
+            pass
+        except BaseException as error:
+            channel.send("error", describe_error(error))
+    finally:
+        os._exit(1)
+
+
+def _become(
+    channel: Channel,
+    process: dict[str, Any],
+    user: str | None,
+    seccomp: bytes | None,
+    single: bool,
+    die_with_caller: bool,
+) -> None:
+    os.setsid()
+    found = resolve_user(user, process)
+    console = None
+    if process.get("terminal"):
+        devpts = os.open("/dev/pts", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        console = Console(devpts, process.get("consoleSize"))
+        os.close(devpts)
+        console.attach(found.uid)
+    warnings = become_user(process, found, single)
+    program = program_of(process, found)
+    channel.send("prepared", warnings, console.master if console is not None else None)
+    if console is not None:
+        os.close(console.master)
+    give_up_privileges(process, seccomp is not None)
+    if die_with_caller:
+        set_parent_death_signal(_SIGKILL)
+        if other_end_closed(channel):
+            return
+    load_seccomp(seccomp)
+    execute(program)
