@@ -1,0 +1,195 @@
+"""`ps`: one line for each container."""
+
+from __future__ import annotations
+
+import time
+
+from rootless.cli.output import ago, human_duration, lines, short, table, write
+from rootless.engine.recover import refresh_all
+from rootless.jsontext import loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.cli.options import Opts
+    from rootless.cli.settings import Settings
+    from rootless.engine.records import Container
+    from storage.store import Store
+
+_HEADINGS = {
+    "ID": "CONTAINER ID",
+    "CreatedAt": "CREATED AT",
+    "CreatedHuman": "CREATED",
+    "RunningFor": "CREATED",
+    "ExitCode": "EXIT CODE",
+    "ImageID": "IMAGE ID",
+}
+_COMMAND_WIDTH = 17
+
+
+def command(settings: Settings, opts: Opts) -> int:
+    """List the containers of the store: those that run, or what the options ask for."""
+    containers = _sorted(_chosen(settings.store(), opts), opts.sort)
+    if opts.format == "json":
+        from rootless.cli.output import pretty_json
+
+        write(pretty_json([_json(container) for container in containers], "  ") + "\n")
+    elif opts.format:
+        from rootless.cli.template import rows
+
+        fields = [_fields(container, opts.no_trunc) for container in containers]
+        write(rows(opts.format, fields, _HEADINGS, not opts.noheading))
+    elif opts.quiet:
+        lines(container.id if opts.no_trunc else short(container.id) for container in containers)
+    else:
+        write(_table(containers, opts))
+    return 0
+
+
+def _chosen(store: Store, opts: Opts) -> list[Container]:
+    containers = refresh_all(store)
+    if opts.latest or opts.last >= 0:
+        count = 1 if opts.latest else opts.last
+        containers = containers[max(0, len(containers) - count) :]
+    elif not opts.all and not any(text.startswith(("status=", "exited=")) for text in opts.filter):
+        containers = [container for container in containers if container.state in ("running", "paused", "stopping")]
+    if opts.filter:
+        from rootless.cli.filters import container_filter
+
+        passes = container_filter(store, opts.filter)
+        containers = [container for container in containers if passes(container)]
+    return containers
+
+
+def _sorted(containers: list[Container], column: str) -> list[Container]:
+    if column in ("created", "runningfor"):
+        return containers  # the oldest first, as they come
+    key = {"id": "id", "image": "image_name", "names": "name", "command": "command", "status": "state"}[column]
+    return sorted(containers, key=lambda container: str(getattr(container, key)))
+
+
+def _table(containers: list[Container], opts: Opts) -> str:
+    cells = [] if opts.noheading else [["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]]
+    now = time.time()
+    for container in containers:
+        cells.append(
+            [
+                container.id if opts.no_trunc else container.id[:12],
+                container.image_name,
+                container.command if opts.no_trunc else _cut(container.command),
+                ago(container.created, now),
+                status(container, now),
+                ports(container.ports),
+                container.name,
+            ]
+        )
+    return table(cells)
+
+
+def status(container: Container, now: float) -> str:
+    """The state in words: "Up 2 minutes", "Exited (0) 3 hours ago"."""
+    state = container.state
+    if state == "running":
+        return f"Up {human_duration(now - container.started)}"
+    if state == "exited":
+        return f"Exited ({container.exit_code}) {ago(container.finished, now)}"
+    return state.capitalize()
+
+
+def ports(text: str) -> str:
+    """Published ports (JSON of the column) as "0.0.0.0:8080->80/tcp, ..."."""
+    if text == "[]":
+        return ""
+    return ", ".join(f"{_host(host)}:{port}->{inside}/{protocol}" for host, port, inside, protocol in loads(text))
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address or "0.0.0.0"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _COMMAND_WIDTH + 3 else text[:_COMMAND_WIDTH] + "..."
+
+
+def _fields(container: Container, full: bool) -> dict[str, Any]:
+    """What `--format` can name."""
+    from rootless.cli.output import go_time
+
+    now = time.time()
+    labels = loads(container.labels)
+    created = ago(container.created, now)
+    return {
+        "ID": container.id if full else short(container.id),
+        "Id": container.id,
+        "Names": container.name,
+        "Image": container.image_name,
+        "ImageID": container.image_id,
+        "Command": container.command if full else _cut(container.command),
+        "Created": created,
+        "CreatedHuman": created,
+        "CreatedAt": go_time(container.created),
+        "RunningFor": created,
+        "StartedAt": int(container.started),
+        "State": container.state,
+        "Status": status(container, now),
+        "Exited": container.state == "exited",
+        "ExitedAt": int(container.finished),
+        "ExitCode": container.exit_code,
+        "Pid": container.pid,
+        "Ports": ports(container.ports),
+        "Labels": labels,
+        "Label": lambda name: labels.get(name, ""),
+        "AutoRemove": bool(container.auto_remove),
+        "Networks": _network(container),
+        "Mounts": ",".join(_mounts(container)),
+        "Pod": "",
+        "PodName": "",
+    }
+
+
+def _json(container: Container) -> dict[str, Any]:
+    """The object of `--format json`, with Podman's keys; times in Unix seconds."""
+    now = time.time()
+    request = loads(container.request)
+    published = [
+        {"host_ip": host, "container_port": inside, "host_port": port, "range": 1, "protocol": protocol}
+        for host, port, inside, protocol in loads(container.ports)
+    ]
+    return {
+        "AutoRemove": bool(container.auto_remove),
+        "Command": request.get("command") or None,
+        "CreatedAt": ago(container.created, now),
+        "Exited": container.state == "exited",
+        "ExitedAt": int(container.finished),
+        "ExitCode": container.exit_code,
+        "Id": container.id,
+        "Image": container.image_name,
+        "ImageID": container.image_id,
+        "IsInfra": False,
+        "Labels": loads(container.labels) or None,
+        "Mounts": _mounts(container),
+        "Names": [container.name],
+        "Namespaces": {},
+        "Networks": [network] if (network := _network(container)) else [],
+        "Pid": container.pid,
+        "Pod": "",
+        "PodName": "",
+        "Ports": published or None,
+        "Restarts": 0,
+        "StartedAt": int(container.started),
+        "State": container.state,
+        "Status": status(container, now),
+        "Created": int(container.created),
+    }
+
+
+def _network(container: Container) -> str:
+    name = str(loads(container.request).get("network") or "slirp4netns").partition(":")[0]
+    return "" if name in ("none", "host") else name
+
+
+def _mounts(container: Container) -> list[str]:
+    """Where volumes and binds are mounted."""
+    volumes = loads(container.request).get("volume") or []
+    return [text.split(":")[1] if ":" in text else text for text in volumes]

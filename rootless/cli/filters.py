@@ -1,0 +1,117 @@
+"""`--filter` for containers. Values of one key are alternatives (labels must all be there); keys must all fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from rootless.engine.records import Container, find
+from rootless.errors import UsageError
+from rootless.jsontext import loads
+from storage.store import Store
+
+Test = Callable[[Container], bool]
+
+STATES = ("created", "initialized", "running", "paused", "stopping", "exited", "removing")
+_KEYS = ("ancestor", "before", "exited", "id", "label", "name", "network", "since", "status", "until", "volume")
+
+
+def container_filter(store: Store, filters: list[str]) -> Test:
+    """The test that a container must pass. Raises UsageError for an unknown key or value."""
+    by_key: dict[str, list[Test]] = {}
+    for text in filters:
+        key, equals, value = text.partition("=")
+        negated = key.endswith("!")
+        key = key.removesuffix("!")
+        if not equals or key not in _KEYS or (negated and key != "label"):
+            raise UsageError(f"filter {text!r}: not one of {', '.join(_KEYS)}", "write it as KEY=VALUE")
+        test = _test(store, key, value)
+        by_key.setdefault(key, []).append(_not(test) if negated else test)
+
+    def passes(container: Container) -> bool:
+        return all(
+            all(test(container) for test in tests) if key == "label" else any(test(container) for test in tests)
+            for key, tests in by_key.items()
+        )
+
+    return passes
+
+
+def _not(test: Test) -> Test:
+    return lambda container: not test(container)
+
+
+def _test(store: Store, key: str, value: str) -> Test:
+    if key == "id":
+        return lambda container: container.id.startswith(value)
+    if key == "name":
+        return _named(value)
+    if key == "label":
+        return _labelled(value)
+    if key == "status":
+        return _in_state(value)
+    if key == "exited":
+        return _exited_with(value)
+    if key == "ancestor":
+        return _made_from(store, value)
+    if key in ("before", "since"):
+        moment = find(store.db, value).created
+        return (lambda c: c.created < moment) if key == "before" else (lambda c: c.created > moment)
+    if key == "until":
+        from rootless.cli.times import moment_of
+
+        limit = moment_of(value)
+        return lambda container: container.created < limit
+    if key == "network":
+        return lambda container: _network_of(container) == value
+    return _with_volume(store, value)
+
+
+def _named(pattern: str) -> Test:
+    try:
+        search = re.compile(pattern).search
+    except re.error as error:
+        raise UsageError(f"filter name={pattern}: {error}") from None
+    return lambda container: search(container.name) is not None
+
+
+def _labelled(text: str) -> Test:
+    key, equals, value = text.partition("=")
+
+    def test(container: Container) -> bool:
+        labels = loads(container.labels)
+        return key in labels and (not equals or labels[key] == value)
+
+    return test
+
+
+def _in_state(state: str) -> Test:
+    state = {"stopped": "exited", "configured": "created"}.get(state, state)
+    if state not in STATES:
+        raise UsageError(f"filter status={state}: not one of {', '.join(STATES)}")
+    return lambda container: container.state == state
+
+
+def _exited_with(text: str) -> Test:
+    if not text.isdigit():
+        raise UsageError(f"filter exited={text}: not an exit code")
+    return lambda container: container.state == "exited" and container.exit_code == int(text)
+
+
+def _made_from(store: Store, reference: str) -> Test:
+    from storage.lookup import find_image
+
+    image = find_image(store.db, reference)
+    image_id = image.id if image is not None else None
+    return lambda container: container.image_id == image_id or container.image_name == reference
+
+
+def _network_of(container: Container) -> str:
+    request = loads(container.request)
+    return str(request.get("network") or "slirp4netns").partition(":")[0]
+
+
+def _with_volume(store: Store, volume: str) -> Test:
+    rows = store.db.execute("SELECT container_id FROM container_volumes WHERE volume = ?", (volume,))
+    users = {row[0] for row in rows}
+    return lambda container: container.id in users

@@ -1,0 +1,94 @@
+"""Which containers a command means, and doing something to each of them."""
+
+from __future__ import annotations
+
+from rootless.cli.failures import tell
+from rootless.cli.output import write
+from rootless.errors import RootlessError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.cli.options import Opts
+    from rootless.cli.settings import Settings
+    from rootless.engine.records import Container
+    from storage.store import Store
+
+
+def references(store: Store, opts: Opts, verb: str) -> list[str]:
+    """Names or ids of the containers that the options mean: those named, --cidfile, --latest, --all, --filter.
+
+    Raises UsageError where nothing is named, or where --all and names are.
+    """
+    given = vars(opts)
+    named: list[str] = [*opts.containers, *map(_read_cidfile, given.get("cidfile", ()))]
+    everything = given.get("all") or given.get("running")
+    if named and (everything or opts.latest):
+        option = "--latest" if opts.latest else "--all" if given.get("all") else "--running"
+        raise UsageError(f"{verb}: {option} and the name of a container exclude each other")
+    if opts.latest:
+        from rootless.engine.records import latest
+
+        return [latest(store.db).id]
+    if everything or given.get("filter"):
+        return [container.id for container in _several(store, opts)]
+    if not named:
+        raise UsageError(f"{verb}: no container is named", f"usage: rootless {verb} [OPTIONS] CONTAINER...")
+    return named
+
+
+def one(store: Store, opts: Opts, verb: str) -> str:
+    """The one container that `opts.container` or --latest means. Raises UsageError."""
+    if opts.latest:
+        if opts.container:
+            raise UsageError(f"{verb}: --latest and the name of a container exclude each other")
+        from rootless.engine.records import latest
+
+        return latest(store.db).id
+    if not opts.container:
+        raise UsageError(f"{verb}: no container is named", f"usage: rootless {verb} [OPTIONS] CONTAINER")
+    name: str = opts.container
+    return name
+
+
+def each(
+    settings: Settings, names: list[str], act: Callable[[str], object], ignored: type[Exception] | None = None
+) -> int:
+    """Do `act` to each; print its name when done. A failure is told and the others still have their turn.
+
+    Failures of class `ignored` are passed over. Returns the exit code of the last failure, or 0.
+    """
+    code = 0
+    for name in names:
+        try:
+            act(name)
+        except RootlessError as error:
+            if ignored is None or not isinstance(error, ignored):
+                code = tell(error, settings.log_level)
+        else:
+            write(name + "\n")
+    return code
+
+
+def _several(store: Store, opts: Opts) -> list[Container]:
+    from rootless.engine.recover import refresh_all
+
+    containers = refresh_all(store)
+    wanted = vars(opts).get("filter")
+    if wanted:
+        from rootless.cli.filters import container_filter
+
+        passes = container_filter(store, wanted)
+        containers = [container for container in containers if passes(container)]
+    if vars(opts).get("running"):
+        containers = [container for container in containers if container.alive]
+    return containers
+
+
+def _read_cidfile(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.readline().strip()
+    except OSError as error:
+        raise UsageError(f"reading the container's id from {path}: {error.strerror}") from None
