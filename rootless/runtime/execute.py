@@ -29,8 +29,8 @@ class Program:
 
 
 def program_of(process: dict[str, Any], user: User, init: str | None = None) -> Program:
-    """Enter the working directory (made where it is missing) and find the program of the OCI process object, as the
-    container's user. `init` is the path of an init that shall start it.
+    """Enter the working directory and find the program of the OCI process object, as the container's user. `init` is
+    the path of an init that shall start it.
 
     Raises CommandNotFoundError, CannotInvokeError, UsageError.
     """

@@ -78,6 +78,7 @@ class Assembly:
             set_sysctls(proc, linux["sysctl"])
         if self._init_source:
             self._bind_file(clone_tree(self._init_source, MountOptions(["bind", "ro"])), INIT_PATH)
+        self._make_working_directory()
         freeze_paths(self._root, linux.get("readonlyPaths") or [])
         mask_paths(self._root, linux.get("maskedPaths") or [])
 
@@ -107,6 +108,13 @@ class Assembly:
         finally:
             os.close(fd)
 
+    def _make_working_directory(self) -> None:
+        """An image may name a working directory that it lacks: it gets one, as with Docker and crun."""
+        try:
+            os.close(mount_point(self._root, self._config["process"].get("cwd") or "/", directory=True))
+        except ImageError:
+            pass  # entering it will say what is wrong
+
     def _source(self, mount: dict[str, Any]) -> str:
         source = mount.get("source")
         if not source:
@@ -115,9 +123,8 @@ class Assembly:
 
     def _new_file_system(self, fstype: str, source: str | None, options: MountOptions, path: str) -> int:
         if fstype == "cgroup":
-            from rootless.runtime.cgroupfs import make_cgroup_tree
-
-            return make_cgroup_tree(options, self.warnings)
+            # Also on hosts with version 1: its hierarchies are nobody's to limit here, and show the host's groups.
+            fstype = "cgroup2"
         if fstype == "devpts":
             options.data = [(key, value) for key, value in options.data if key != "gid" or self._has_gid(value)]
         try:
