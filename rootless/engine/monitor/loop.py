@@ -34,10 +34,13 @@ PROXIED = tuple(
 class Monitor:
     """One container being watched. `state` is what `handover` describes.
 
-    `local`: this process's own standard streams take part (a foreground `run`): input where state["local_input"].
+    `store` is given where this process is a foreground `run`: its own standard streams then take part, the input where
+    state["local_input"] says so.
     """
 
-    def __init__(self, state: dict[str, Any], local: bool = False) -> None:
+    def __init__(self, state: dict[str, Any], store: Any = None) -> None:
+        local = store is not None
+        self._store = store
         self.state = state
         self.pid: int = state["pid"]
         self.pidfd: int = state["pidfd"]
@@ -343,7 +346,7 @@ class Monitor:
         for fd in list(self._sources):
             while self._pump(fd):
                 pass
-        finish(self.state, code)
+        finish(self.state, code, self._store)
         end = b"E%d" % code
         for client in self._clients.values():
             client.offer(end)

@@ -1,0 +1,85 @@
+"""What is taken away when a container has ended or is removed.
+
+Files go first, the row last: a crash in between leaves a row that the next command finds, never files without one.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless.engine import records
+from rootless.engine.faults import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.kernel.userns import UserNamespace
+    from storage.store import Store
+
+
+def run_directory(store: Store, container_id: str) -> str:
+    """Where a container's live state is: sockets, files for /etc."""
+    return f"{store.runroot}/containers/{container_id}"
+
+
+def make_run_directory(store: Store, container_id: str) -> str:
+    """A fresh, private run directory."""
+    path = run_directory(store, container_id)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        remove_run_directory(store, container_id)
+        os.mkdir(path, 0o700)
+    except FileNotFoundError:
+        from rootless.paths import make_private
+
+        make_private(store.runroot)
+        make_private(f"{store.runroot}/containers")
+        os.mkdir(path, 0o700)
+    return path
+
+
+def remove_run_directory(store: Store, container_id: str) -> None:
+    path = run_directory(store, container_id)
+    try:
+        for name in os.listdir(path):
+            os.unlink(f"{path}/{name}")
+        os.rmdir(path)
+    except FileNotFoundError:
+        pass
+
+
+def remove_container(
+    store: Store,
+    container_id: str,
+    anonymous_volumes: bool,
+    user_namespace: Callable[[], UserNamespace] | None = None,
+) -> None:
+    """Delete all of a container that has no process: its files, its anonymous volumes where asked, its row.
+
+    `user_namespace` is how to reach files of other ids (default: the store's).
+    """
+    from storage.drivers import remove_container_files
+
+    namespace = user_namespace or store.user_namespace
+    remove_run_directory(store, container_id)
+    step("remove-run-directory")
+    remove_container_files(store.layout.container(container_id), namespace)
+    step("remove-files")
+    if anonymous_volumes:
+        _remove_anonymous_volumes(store, container_id, namespace)
+    records.delete(store.db, container_id)
+
+
+def _remove_anonymous_volumes(store: Store, container_id: str, namespace: Callable[[], UserNamespace]) -> None:
+    from storage.drivers import remove_container_files
+
+    rows = store.db.execute(
+        "SELECT name FROM volumes JOIN container_volumes ON volume = name WHERE container_id = ? AND anonymous = 1"
+        " AND NOT EXISTS (SELECT 1 FROM container_volumes o WHERE o.volume = name AND o.container_id != ?)",
+        (container_id, container_id),
+    ).fetchall()
+    for (name,) in rows:
+        remove_container_files(store.layout.volume(name), namespace)
+        store.db.execute("DELETE FROM volumes WHERE name = ?", (name,))

@@ -1,0 +1,259 @@
+"""Making a container: everything is settled and checked first (`settle`), then written in one transaction (`write`)."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from rootless.engine import networking, records, spec
+from rootless.engine.faults import step
+from rootless.errors import ConflictError, UsageError
+from rootless.jsontext import dumps
+from storage.lookup import find_image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from network.ports import Port
+    from rootless.engine.request import CreateRequest
+    from storage.lookup import Image
+    from storage.store import Store
+
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_DRIVERS = ("k8s-file", "json-file", "none")  # Podman writes k8s-file for json-file too
+COPY_UP = "org.rootless.copy-up"
+SECCOMP = "org.rootless.seccomp"
+
+
+class Draft:
+    """A container that has been checked and is not written yet.
+
+    `config`: the OCI configuration without the mounts of /etc. `volumes`: (name, anonymous). `network`: (mode,
+    options).
+    """
+
+    __slots__ = ("config", "hostname", "id", "image", "inspected_mounts", "network", "ports", "request", "volumes")
+
+    def __init__(self, container_id: str, request: CreateRequest, image: Image) -> None:
+        self.id = container_id
+        self.request = request
+        self.image = image
+        self.hostname = request.hostname or container_id[:12]
+        self.network = networking.parse_mode(request.network)
+        self.ports: list[Port] = []
+        self.config: dict[str, Any] = {}
+        self.inspected_mounts: list[dict[str, Any]] = []
+        self.volumes: list[tuple[str, bool]] = []
+
+
+def new_id() -> str:
+    """The id of a container to come: 64 hex digits that are no decimal number in the first twelve."""
+    while True:
+        container_id = os.urandom(32).hex()
+        if not container_id[:12].isdigit():
+            return container_id
+
+
+def create(store: Store, request: CreateRequest) -> str:
+    """Make a container and leave it stopped; its id. Raises RootlessError, and then nothing was written."""
+    draft = settle(store, request)
+    step("create-settled")
+    write(store, draft)
+    step("create-written")
+    make_directory(store, draft)
+    return draft.id
+
+
+def settle(store: Store, request: CreateRequest) -> Draft:
+    """Check everything that can be checked beforehand, pulling the image where it is missing."""
+    _check_words(request)
+    image = resolve_image(store, request)
+    settings: dict[str, Any] = image.config.get("config") or {}
+    draft = Draft(new_id(), request, image)
+    if request.env or request.env_file:
+        from rootless.engine.environment import resolve
+
+        request.env, request.env_file = resolve(request.env, request.env_file), []
+    _inherit(request, settings)
+    draft.ports = networking.parse_ports(request, draft.network[0])
+    networking.check(request, draft.network)
+    mounts: list[dict[str, Any]] = []
+    copied: list[str] = []
+    if request.volume or request.mount or request.tmpfs or settings.get("Volumes"):
+        from rootless.engine import volumes
+
+        directory = store.layout.volumes
+        for mount in volumes.plan(request, settings):
+            mounts.append(volumes.as_oci(mount, directory))
+            shown = volumes.as_inspected(mount, directory)
+            if shown is not None:
+                draft.inspected_mounts.append(shown)
+            if mount.kind == "volume":
+                draft.volumes.append((mount.source, mount.anonymous))
+                if mount.copy:
+                    copied.append(mount.destination)
+    draft.config = spec.build(
+        request,
+        settings,
+        hostname=draft.hostname,
+        rootfs=store.layout.container(draft.id) + "/merged",
+        mode=draft.network[0],
+        single_id=store.user_map.single,
+        mounts=mounts,
+    )
+    if copied:
+        draft.config["annotations"][COPY_UP] = "\n".join(copied)
+    return draft
+
+
+def _check_words(request: CreateRequest) -> None:
+    if request.name is not None:
+        check_name(request.name)
+    if request.cidfile and os.path.lexists(request.cidfile):
+        raise ConflictError(f"--cidfile {request.cidfile}: the file exists already", "is that container still there?")
+    if request.log_driver not in (None, *_DRIVERS):
+        raise UsageError(f"--log-driver {request.log_driver}: not supported", f"use one of: {' '.join(_DRIVERS)}")
+    for option in request.log_opt:
+        if not option.startswith("path=/"):
+            raise UsageError(f"--log-opt {option}: not supported", "known: path=/ABSOLUTE/FILE")
+    if request.hostname is not None and not (0 < len(request.hostname) <= 64 and _NAME.issuperset(request.hostname)):
+        raise UsageError(
+            f'--hostname "{request.hostname}": not a host name', "letters, digits, - and . are allowed, 64 at most"
+        )
+    if request.init:
+        find_init()
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError unless `name` can be a container's name."""
+    if not name or name[0] in "_.-" or not _NAME.issuperset(name):
+        raise UsageError(
+            f'--name "{name}": not a name for a container',
+            "names have letters, digits, _ . - and begin with a letter or digit",
+        )
+
+
+def find_init() -> str:
+    """The path of an init for `--init` on this host. Raises UsageError where there is none."""
+    for path in ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/bin/tini-static", "/usr/bin/tini"):
+        if os.access(path, os.X_OK):
+            return path
+    raise UsageError("--init: neither catatonit nor tini is installed", "sudo apt-get install catatonit (or tini)")
+
+
+def _inherit(request: CreateRequest, image: dict[str, Any]) -> None:
+    """Settle what the image decides where the user has not."""
+    if request.user is None:
+        request.user = image.get("User") or None
+    if request.stop_signal is None:
+        request.stop_signal = image.get("StopSignal") or None
+    if request.stop_signal is not None:
+        from rootless.engine.signals import parse_signal
+
+        parse_signal(request.stop_signal)
+
+
+def resolve_image(store: Store, request: CreateRequest) -> Image:
+    """The image that the request names, pulled first where the policy says so.
+
+    Raises NotFoundError, RegistryError and whatever else a pull may meet.
+    """
+    policy = request.pull or "missing"
+    if policy in ("missing", "never") or request.platform is not None:
+        found = find_image(store.db, request.image)
+        if found is not None and policy in ("missing", "never") and _fits(found, request.platform):
+            return found
+    from rootless.engine.images import fetch
+
+    return fetch(store, request.image, policy, request.platform, request.quiet)
+
+
+def _fits(image: Image, platform: str | None) -> bool:
+    if platform is None:
+        return True
+    parts = platform.split("/")
+    mine = [image.config.get("os"), image.config.get("architecture"), image.config.get("variant")]
+    return parts == mine[: len(parts)]
+
+
+def write(store: Store, draft: Draft, monitor: tuple[int, int, str] = (0, 0, "")) -> None:
+    """One transaction: the container, what it stands on, its volumes. Sets `request.name` where it was None.
+
+    `monitor`: (pid, start time, boot id) of the process that is about to start it. Raises ConflictError where the name
+    is taken.
+    """
+    from rootless.engine.names import generate
+
+    request, settings = draft.request, draft.image.config.get("config") or {}
+    named = request.name is not None
+    shown = {**request.to_plain(), "inspected_mounts": draft.inspected_mounts, "image_config": _summary(settings)}
+    values: dict[str, Any] = {
+        "id": draft.id,
+        "name": request.name,
+        "image_id": draft.image.id,
+        "image_name": _image_name(draft.image, request.image),
+        "created": time.time(),
+        "request": dumps(shown),
+        "state": records.CREATED,
+        "boot_id": monitor[2],
+        "monitor_pid": monitor[0],
+        "monitor_start": monitor[1],
+        "command": " ".join(draft.config["process"]["args"]),
+        "ports": dumps([port.plain() for port in draft.ports]),
+        "labels": dumps(_labels(request, settings)),
+        "auto_remove": int(request.rm),
+        "driver": store.driver,
+        "network": networking.as_column(*draft.network),
+    }
+    request.name = records.insert(store.db, values, draft.image.diff_ids, draft.volumes, None if named else generate)
+
+
+def _summary(image: dict[str, Any]) -> dict[str, Any]:
+    """What `inspect` shows of the image that the configuration does not hold."""
+    keys = ("Entrypoint", "Cmd", "ExposedPorts", "Volumes", "WorkingDir")
+    return {key: image[key] for key in keys if image.get(key)}
+
+
+def _image_name(image: Image, typed: str) -> str:
+    """The image's name as `ps` shows it: the one that was typed, made whole; its id where it has none."""
+    if len(image.names) == 1:
+        return image.names[0]
+    for name in image.names:
+        if name == typed or name.endswith(("/" + typed, f"/{typed}:latest")):
+            return name
+    return image.names[0] if image.names else image.id
+
+
+def _labels(request: CreateRequest, image: dict[str, Any]) -> dict[str, str]:
+    labels = dict(image.get("Labels") or {})
+    for text in request.label:
+        key, _, value = text.partition("=")
+        labels[key] = value
+    return labels
+
+
+def make_directory(store: Store, draft: Draft) -> None:
+    """Write what a container keeps on disk: its directory, the root file system's upper part, config.json."""
+    from storage.drivers import prepare
+
+    directory = store.layout.container(draft.id)
+    os.mkdir(directory, 0o700)
+    os.mkdir(directory + "/merged", 0o700)
+    prepare(store.driver, store.layout, directory, draft.image.diff_ids, store.user_namespace)
+    write_config(directory, draft.config)
+    if draft.request.cidfile:
+        write_new(draft.request.cidfile, draft.id)
+
+
+def write_config(directory: str, config: dict[str, Any]) -> None:
+    write_new(f"{directory}/config.json", dumps(config))
+
+
+def write_new(path: str, text: str) -> None:
+    """Write a file that must not exist yet."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, text.encode("utf-8", "surrogateescape"))
+    finally:
+        os.close(fd)

@@ -1,0 +1,75 @@
+"""The end of a container, as its monitor sees it: recorded, its network helper gone, its run directory away, and with
+`--rm` all of it. Loaded when the container has ended, so the lean monitor pays for it only then."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from rootless.engine import cleanup, records
+from rootless.engine.faults import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.kernel.userns import UserNamespace
+    from storage.store import Store
+
+
+def _store(state: dict[str, Any]) -> Store:
+    from storage.store import Store
+
+    return Store(state["root"], state["runroot"], state["driver"])
+
+
+def finish(state: dict[str, Any], code: int, store: Store | None = None) -> None:
+    """Record that the container of this monitor has ended with exit code `code`, and clean up after it."""
+    if store is None:
+        store = _store(state)
+    step("ended")
+    _stop_helper(state)
+    container_id: str = state["id"]
+    if state["auto_remove"]:
+        cleanup.remove_container(store, container_id, True, lambda: _namespace(state))
+        return
+    records.update(
+        store.db,
+        container_id,
+        state=records.EXITED,
+        exit_code=code,
+        finished=time.time(),
+        pid=0,
+        pid_start=0,
+        monitor_pid=0,
+        monitor_start=0,
+    )
+    step("recorded")
+    cleanup.remove_run_directory(store, container_id)
+
+
+def _namespace(state: dict[str, Any]) -> UserNamespace:
+    from rootless.kernel.userns import UserNamespace
+
+    return UserNamespace.from_fd(os.dup(state["userns_fd"]))
+
+
+def _stop_helper(state: dict[str, Any]) -> None:
+    helper = state["helper"]
+    if helper is None:
+        return
+    from network.ports import from_plain
+    from network.slirp4netns import Helper
+
+    running = Helper(helper["pid"], helper["exit_fd"], -1, helper["log"], None)
+    running.published = [from_plain(port) for port in helper["ports"]]
+    running.stop()
+
+
+def note_helper_end(state: dict[str, Any]) -> None:
+    """Record that the network helper has died while the container runs: `inspect` tells it."""
+    records.update(
+        _store(state).db,
+        state["id"],
+        error=f"slirp4netns has ended: the container has lost its network (see {state['helper']['log']})",
+    )

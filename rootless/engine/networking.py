@@ -1,0 +1,122 @@
+"""A container's network: which kind, the files in /etc that go with it, the helper that serves it."""
+
+from __future__ import annotations
+
+import os
+
+from rootless.errors import UsageError
+from rootless.jsontext import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from network.ports import Port
+    from network.slirp4netns import Helper, Options
+    from rootless.engine.request import CreateRequest
+
+NONE, HOST, SLIRP = "none", "host", "slirp4netns"
+
+
+def parse_mode(text: str | None) -> tuple[str, str]:
+    """(mode, options) of `--network`; slirp4netns where nothing is asked for. Raises UsageError."""
+    mode, _, options = (text or SLIRP).partition(":")
+    if mode in ("private", "default"):
+        mode = SLIRP
+    if mode == SLIRP or (mode in (NONE, HOST) and not options):
+        return mode, options
+    raise UsageError(f"--network {text}: not supported", "use slirp4netns[:OPTIONS], host or none")
+
+
+def as_column(mode: str, options: str) -> str:
+    """The value of the column `network`."""
+    return dumps({"mode": mode, "options": options} if options else {"mode": mode})
+
+
+def parse_ports(request: CreateRequest, mode: str) -> list[Port]:
+    """The published ports, each with a host port, which is free now. Raises UsageError, NetworkError."""
+    if not request.publish:
+        return []
+    from network.ports import check_free, parse_all
+
+    if mode != SLIRP:
+        raise UsageError(
+            f"--publish with --network {mode}: there is nothing to publish",
+            "with --network host the container's ports are the host's"
+            if mode == HOST
+            else "leave --network out, or use --network slirp4netns",
+        )
+    return check_free(parse_all(request.publish))
+
+
+def check(request: CreateRequest, network: tuple[str, str]) -> None:
+    """Raise UsageError where the options of the network or of its files make no sense."""
+    mode, options = network
+    if options:
+        slirp_options(options)
+    if request.dns or request.dns_search or request.dns_option or request.add_host:
+        etc_files(request, mode, options, "", "")
+
+
+def slirp_options(text: str) -> Options:
+    from network.slirp4netns import parse_options
+
+    return parse_options(text)
+
+
+def etc_files(request: CreateRequest, mode: str, options: str, hostname: str, name: str) -> dict[str, str]:
+    """Contents of /etc/hosts, /etc/resolv.conf and /etc/hostname by name of the file. Raises UsageError."""
+    from network import files
+
+    address = gateway = name_server = None
+    if mode == SLIRP:
+        slirp = slirp_options(options)
+        address, name_server = slirp.container_address, slirp.name_server
+        gateway = slirp.gateway if slirp.allow_host_loopback else files.host_address()
+    elif mode == HOST:
+        gateway = "127.0.0.1"
+    else:
+        address = "127.0.0.1"
+    found = {"hostname": hostname + "\n"}
+    if not request.no_hosts:
+        found["hosts"] = files.hosts([hostname, name], address, request.add_host, gateway)
+    found["resolv.conf"] = files.resolv_conf(
+        request.dns,
+        request.dns_search,
+        request.dns_option,
+        name_server,
+        None if mode == NONE else files.host_resolv_conf(),
+        mode == HOST,
+    )
+    return found
+
+
+def write_etc_files(directory: str, found: dict[str, str]) -> list[dict[str, Any]]:
+    """Write them to the run directory; returns the mounts that bring them into the container."""
+    mounts = []
+    for name, content in found.items():
+        fd = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            os.fchmod(fd, 0o644)  # whatever the umask: the container's users read it
+            os.write(fd, content.encode())
+        finally:
+            os.close(fd)
+        mounts.append(
+            {
+                "destination": f"/etc/{name}",
+                "type": "bind",
+                "source": f"{directory}/{name}",
+                "options": ["bind", "rprivate"],
+            }
+        )
+    return mounts
+
+
+def start_helper(pid: int, mode: str, options: str, directory: str, ports: list[Port]) -> Helper | None:
+    """Start slirp4netns for the namespaces of `pid`, where the mode asks for it. Raises NetworkError."""
+    if mode != SLIRP:
+        return None
+    from network.slirp4netns import start
+
+    api = f"{directory}/slirp.sock" if ports else None
+    return start(pid, slirp_options(options), f"{directory}/slirp.log", api)

@@ -1,0 +1,117 @@
+"""The truth about containers: what is recorded is compared with what lives, and mended where a crash left it wrong.
+
+A container lives as long as its monitor, which records its end. So one look at the monitor is enough: where it is gone,
+the container is ended (it has a parent-death signal, which a set-user-ID program as pid 1 may have lost), the end is
+recorded, and what the monitor would have cleaned up is cleaned up. Every command does this for the rows it looks at.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from rootless.engine import cleanup, records
+from rootless.engine.records import Container
+from rootless.kernel.pidfd import boot_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.store import Store
+
+_KILLED = 137
+
+
+def find(store: Store, reference: str) -> Container:
+    """As `records.find`, with the truth about it. Raises NotFoundError also where it was to be removed at its end."""
+    container = records.find(store.db, reference)
+    if refresh(store, container):
+        return container
+    return records.find(store.db, reference)  # gone: let it say so
+
+
+def all_containers(store: Store) -> list[Container]:
+    """As `records.all_containers`, with the truth about each."""
+    return [container for container in records.all_containers(store.db) if refresh(store, container)]
+
+
+def refresh(store: Store, container: Container) -> bool:
+    """Mend what is recorded about one container, where that is wrong; False where it exists no longer."""
+    if container.state == records.REMOVING:
+        return _finish_removal(store, container)
+    if container.monitor_pid == 0 or lives(container.monitor_pid, container.monitor_start, container.boot_id):
+        return True
+    return _bury(store, container)
+
+
+def lives(pid: int, start: int, boot: str) -> bool:
+    """Whether the process that was written down so still runs; one that only waits to be reaped does not."""
+    if pid <= 0 or boot != boot_id():
+        return False
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        line = os.read(fd, 4096)
+    except OSError:  # ESRCH: it ended in between
+        return False
+    finally:
+        os.close(fd)
+    fields = line[line.rindex(b")") + 2 :].split(b" ", 20)
+    return fields[0] not in (b"Z", b"X") and int(fields[19]) == start
+
+
+def _bury(store: Store, container: Container) -> bool:
+    """The monitor is gone without a word: end what is left of the container, and record that."""
+    current = records.get(store.db, container.id)
+    if current is None:
+        return False
+    if (current.monitor_pid, current.monitor_start) != (container.monitor_pid, container.monitor_start):
+        _copy(container, current)  # the monitor has recorded the end after all, or another has taken over
+        return refresh(store, container)
+    _copy(container, current)
+    _kill_orphan(container)
+    changes = {"pid": 0, "pid_start": 0, "monitor_pid": 0, "monitor_start": 0}
+    if container.alive:
+        why = "its monitor was killed" if container.boot_id == boot_id() else "the machine was restarted"
+        records.update_if(
+            store.db,
+            container,
+            state=records.EXITED,
+            exit_code=_KILLED,
+            finished=time.time(),
+            error=f"the container was ended: {why}",
+            **changes,
+        )
+    else:
+        records.update_if(store.db, container, **changes)
+    cleanup.remove_run_directory(store, container.id)
+    if container.auto_remove:
+        cleanup.remove_container(store, container.id, True)
+        return False
+    return True
+
+
+def _kill_orphan(container: Container) -> None:
+    if container.pid == 0:
+        return
+    from rootless.kernel.pidfd import open_if_same, send, wait_exit
+
+    pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
+    if pidfd is not None:
+        send(pidfd, 9)
+        wait_exit(pidfd, 5000)
+        os.close(pidfd)
+
+
+def _finish_removal(store: Store, container: Container) -> bool:
+    """A removal that was begun is gone on with, unless whoever began it still lives."""
+    if lives(container.monitor_pid, container.monitor_start, container.boot_id):
+        return True
+    cleanup.remove_container(store, container.id, bool(container.auto_remove))
+    return False
+
+
+def _copy(target: Container, source: Container) -> None:
+    for name in records.COLUMNS:
+        setattr(target, name, getattr(source, name))

@@ -1,0 +1,245 @@
+"""Starting a container, step by step, so that what can overlap does:
+
+    Starter()      pid 1 is cloned and newuidmap runs, while the caller looks up the image or the record
+    launch()       the plan goes to pid 1; while it mounts, the network helper starts and the row is written
+    execute()      ports are published, the container's program runs
+
+Whoever calls `execute` is the container's monitor from then on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from rootless.engine import cleanup, networking, records
+from rootless.engine.faults import step
+from rootless.engine.monitor.attach_server import listen
+from rootless.kernel.namespaces import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+)
+from rootless.kernel.pidfd import boot_id, open_pidfd, start_time
+from rootless.runtime.launch import begin
+from storage.drivers import mount_rootfs, rootfs_plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from network.ports import Port
+    from network.slirp4netns import Helper
+    from rootless.engine.request import CreateRequest
+    from storage.store import Store
+
+    Tell = Callable[[str], None]
+
+_FLAGS = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+
+
+def myself() -> tuple[int, int, str]:
+    """(pid, start time, boot id) of this process, the monitor to be."""
+    return os.getpid(), start_time("self") or 0, boot_id()
+
+
+class Starter:
+    """A container on its way. After any failure `abort` must be called; it undoes all that is not in the store."""
+
+    def __init__(self, store: Store, mode: str, interactive: bool, tty: bool) -> None:
+        """Clone pid 1 and begin to map its ids. `mode` is the network's. Raises KernelError."""
+        self.store = store
+        self.mode = mode
+        self.tty = tty
+        self.helper: Helper | None = None
+        self.output = self.error = self.input = self.server = -1
+        self.identity = ""
+        stdio: list[int | None] = [None, None, None]
+        if not tty:
+            self.output, out = os.pipe2(os.O_CLOEXEC)
+            self.error, err = os.pipe2(os.O_CLOEXEC)
+            stdio = [None, out, err]
+            if interactive:
+                stdio[0], self.input = os.pipe2(os.O_CLOEXEC)
+        self._stdio = stdio
+        self._launch = begin(_FLAGS if mode == networking.HOST else _FLAGS | CLONE_NEWNET, mount_rootfs)
+        for fd in stdio:
+            if fd is not None:
+                os.close(fd)
+        self._launch.map_ids(store.user_map)
+
+    def launch(
+        self,
+        container_id: str,
+        config: dict[str, Any],
+        diff_ids: list[str],
+        request: CreateRequest,
+        name: str,
+        options: str,
+        ports: list[Port],
+    ) -> None:
+        """Give pid 1 its plan and start the network helper. The container's row and directory exist.
+
+        Returns while pid 1 still mounts. Raises RootlessError.
+        """
+        store, launch = self.store, self._launch
+        self.identity = container_id
+        layout = store.layout
+        container_dir = layout.container(container_id)
+        run_directory = cleanup.make_run_directory(store, container_id)
+        etc = networking.etc_files(request, self.mode, options, config["hostname"], name)
+        plan = dict(config)
+        plan["mounts"] = networking.write_etc_files(run_directory, etc) + config["mounts"]
+        copied = config["annotations"].get("org.rootless.copy-up")
+        if any(mount["source"].startswith(layout.volumes + "/") for mount in config["mounts"]):
+            from rootless.engine.volumes import ready_volumes
+
+            plan["mounts"] = ready_volumes(layout.volumes, plan["mounts"], copied.split("\n") if copied else [])
+        plan["mounts"].sort(key=_depth)
+        self.server = listen(run_directory).detach()
+        message: dict[str, Any] = {
+            "config": plan,
+            "rootfs": rootfs_plan(store.driver, layout, container_dir, diff_ids),
+            "target": config["root"]["path"],
+            "user": request.user or "",
+            "stdio": self._stdio,
+            "seccomp": _filter(store, config),
+        }
+        if request.init:
+            from rootless.engine.create import find_init
+
+            message["init"] = find_init()
+        if store.driver == "fuse-overlayfs":
+            from rootless.kernel.process import become_subreaper
+
+            become_subreaper()
+        step("before-plan")
+        launch.send(message)
+        step("plan-sent")
+        self.helper = networking.start_helper(launch.init_pid, self.mode, options, run_directory, ports)
+        records.update(
+            store.db,
+            container_id,
+            state=records.INITIALIZED,
+            pid=launch.init_pid,
+            pid_start=start_time(launch.init_pid) or 0,
+            started=time.time(),
+            finished=0,
+            exit_code=0,
+            error="",
+        )
+        step("initialized")
+
+    def execute(self, ports: list[Port]) -> list[str]:
+        """Publish the ports and let the container's program run; what was done otherwise than asked.
+
+        Raises CommandNotFoundError, CannotInvokeError, NetworkError, RootlessError.
+        """
+        launch = self._launch
+        master = launch.wait_prepared()
+        if master is not None:
+            self.output = self.input = master
+        if self.helper is not None:
+            self.helper.wait_ready()
+            if ports:
+                self.helper.publish(ports)
+        step("before-execute")
+        launch.execute()
+        step("executed")
+        records.update(self.store.db, self.identity, state=records.RUNNING)
+        step("running")
+        return launch.warnings
+
+    @property
+    def pid(self) -> int:
+        return self._launch.init_pid
+
+    def monitor_state(self, auto_remove: bool, log: int, local_input: bool, clients: list[int]) -> dict[str, Any]:
+        """What the monitor knows, in values that marshal takes; -1 for a descriptor that is not there.
+
+        `output`, `error`, `input`: our ends of the container's streams (one master descriptor for a terminal).
+        `clients`: attached connections.
+        """
+        helper = None
+        if self.helper is not None:
+            helper = {
+                "pid": self.helper.pid,
+                "pidfd": open_pidfd(self.helper.pid),
+                "exit_fd": self.helper.exit_fd,
+                "log": self.helper.log_path,
+                "ports": [port.plain() for port in self.helper.published],
+            }
+        return {
+            "id": self.identity,
+            "root": self.store.root,
+            "runroot": self.store.runroot,
+            "driver": self.store.driver_request,
+            "pid": self._launch.init_pid,
+            "pidfd": self._launch.pidfd,
+            "userns_fd": self._launch.userns_fd,
+            "tty": self.tty,
+            "output": self.output,
+            "error": self.error,
+            "input": self.input,
+            "local_input": local_input,
+            "log": log,
+            "server": self.server,
+            "clients": clients,
+            "helper": helper,
+            "auto_remove": auto_remove,
+        }
+
+    def abort(self) -> None:
+        """End pid 1 and the helper, and remove the run directory. Harmless at any time before the program runs."""
+        self._launch.abort()
+        if self.helper is not None:
+            self.helper.stop()
+        if self.identity:
+            cleanup.remove_run_directory(self.store, self.identity)
+
+
+def _depth(mount: dict[str, Any]) -> int:
+    """Mount points in the order of their depth, so that none covers another; the sort is stable."""
+    path = str(mount["destination"]).strip("/")
+    return path.count("/") + 1 if path else 0
+
+
+def _filter(store: Store, config: dict[str, Any]) -> bytes | None:
+    """The system-call filter of the configuration, from the cache where it was made before."""
+    wanted = config["annotations"].get("org.rootless.seccomp")
+    if wanted == "unconfined":
+        return None
+    from rootless.runtime.seccomp_profile import program
+
+    profile = None
+    if wanted:
+        from rootless.engine.profiles import read_profile
+
+        profile = read_profile(wanted)
+    return program(profile, config["process"]["capabilities"]["bounding"], f"{store.root}/seccomp")
+
+
+def open_log(store: Store, container_id: str, request: CreateRequest) -> int:
+    """The log to append to; -1 where there is none. Raises RootlessError where it cannot be written."""
+    if request.log_driver == "none":
+        return -1
+    path = log_path(store, container_id, request.log_opt)
+    try:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        from rootless.errors import RootlessError
+
+        raise RootlessError(f"opening the log {path}: {error.strerror}") from None
+
+
+def log_path(store: Store, container_id: str, options: list[str]) -> str:
+    """Where the log of a container is."""
+    for option in options:
+        if option.startswith("path="):
+            return option[5:]
+    return store.layout.container(container_id) + "/ctr.log"
