@@ -29,10 +29,8 @@ def seconds_of(text: str) -> float:
 
 def moment_of(text: str) -> float:
     """The moment that `text` names, in seconds since 1970. Raises UsageError."""
-    try:
+    if text.replace(".", "", 1).isdecimal() and text.isascii():
         return float(text)
-    except ValueError:
-        pass
     try:
         return time.time() - seconds_of(text)
     except ValueError:

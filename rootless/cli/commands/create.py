@@ -1,0 +1,15 @@
+"""`create`: make a container and leave it stopped."""
+
+from __future__ import annotations
+
+from rootless.cli.options import Opts
+from rootless.cli.output import write
+from rootless.cli.settings import Settings
+from rootless.engine.create import create
+from rootless.engine.request import CreateRequest
+
+
+def command(settings: Settings, opts: Opts) -> int:
+    """Print the id of the new container."""
+    write(create(settings.store(), CreateRequest.from_options(opts)) + "\n")
+    return 0
