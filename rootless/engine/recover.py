@@ -23,19 +23,21 @@ _KILLED = 137
 
 def find(store: Store, reference: str) -> Container:
     """As `records.find`, with the truth about it. Raises NotFoundError also where it was to be removed at its end."""
-    container = records.find(store.db, reference)
-    if refresh(store, container):
-        return container
-    return records.find(store.db, reference)  # gone: let it say so
+    return refresh(store, records.find(store.db, reference))
 
 
-def all_containers(store: Store) -> list[Container]:
-    """As `records.all_containers`, with the truth about each."""
-    return [container for container in records.all_containers(store.db) if refresh(store, container)]
+def refresh(store: Store, container: Container) -> Container:
+    """The container with the truth about it, mended in place. Raises NotFoundError where it is gone by now."""
+    return container if _mend(store, container) else records.find(store.db, container.id)
 
 
-def refresh(store: Store, container: Container) -> bool:
-    """Mend what is recorded about one container, where that is wrong; False where it exists no longer."""
+def refresh_all(store: Store) -> list[Container]:
+    """All containers, the oldest first, with the truth about each."""
+    return [container for container in records.all_containers(store.db) if _mend(store, container)]
+
+
+def _mend(store: Store, container: Container) -> bool:
+    """Correct what is recorded about one container, where that is wrong; False where it exists no longer."""
     if container.state == records.REMOVING:
         return _finish_removal(store, container)
     if container.monitor_pid == 0 or lives(container.monitor_pid, container.monitor_start, container.boot_id):
@@ -68,7 +70,7 @@ def _bury(store: Store, container: Container) -> bool:
         return False
     if (current.monitor_pid, current.monitor_start) != (container.monitor_pid, container.monitor_start):
         _copy(container, current)  # the monitor has recorded the end after all, or another has taken over
-        return refresh(store, container)
+        return _mend(store, container)
     _copy(container, current)
     _kill_orphan(container)
     changes = {"pid": 0, "pid_start": 0, "monitor_pid": 0, "monitor_start": 0}

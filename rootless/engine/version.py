@@ -1,0 +1,36 @@
+"""Which version this is. On the path of `version`: nothing is imported, no package metadata is read."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+VERSION = "0.1.0"
+
+# The version of Docker's Engine API and of Podman's that names and outputs follow.
+API_VERSION = "5.4.2"
+
+
+def describe() -> dict[str, Any]:
+    """The fields of `version`, under Podman's names; what a Python program does not have is empty."""
+    from storage.platforms import host_platform
+
+    platform = host_platform()
+    return {
+        "APIVersion": API_VERSION,
+        "Version": VERSION,
+        "PythonVersion": ".".join(map(str, sys.version_info[:3])),
+        "GoVersion": "",
+        "GitCommit": "",
+        "BuiltTime": "",
+        "Built": 0,
+        "BuildOrigin": "",
+        "OsArch": f"{platform.os}/{platform.architecture}",
+        "Os": platform.os,
+        "Arch": platform.architecture,
+        "KernelVersion": os.uname().release,
+    }
