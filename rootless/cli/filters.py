@@ -107,8 +107,7 @@ def _made_from(store: Store, reference: str) -> Test:
 
 
 def _network_of(container: Container) -> str:
-    request = loads(container.request)
-    return str(request.get("network") or "slirp4netns").partition(":")[0]
+    return str(loads(container.network).get("mode", ""))
 
 
 def _with_volume(store: Store, volume: str) -> Test:

@@ -28,9 +28,7 @@ def references(store: Store, opts: Opts, verb: str) -> list[str]:
         option = "--latest" if opts.latest else "--all" if given.get("all") else "--running"
         raise UsageError(f"{verb}: {option} and the name of a container exclude each other")
     if opts.latest:
-        from rootless.engine.records import latest
-
-        return [latest(store.db).id]
+        return [_latest(store).id]
     if everything or given.get("filter"):
         return [container.id for container in _several(store, opts)]
     if not named:
@@ -43,9 +41,7 @@ def one(store: Store, opts: Opts, verb: str) -> str:
     if opts.latest:
         if opts.container:
             raise UsageError(f"{verb}: --latest and the name of a container exclude each other")
-        from rootless.engine.records import latest
-
-        return latest(store.db).id
+        return _latest(store).id
     if not opts.container:
         raise UsageError(f"{verb}: no container is named", f"usage: rootless {verb} [OPTIONS] CONTAINER")
     name: str = opts.container
@@ -71,10 +67,16 @@ def each(
     return code
 
 
-def _several(store: Store, opts: Opts) -> list[Container]:
-    from rootless.engine.recover import refresh_all
+def _latest(store: Store) -> Container:
+    from rootless.engine.records import latest
 
-    containers = refresh_all(store)
+    return latest(store.db)
+
+
+def _several(store: Store, opts: Opts) -> list[Container]:
+    from rootless.engine.recover import all_containers
+
+    containers = all_containers(store)
     wanted = vars(opts).get("filter")
     if wanted:
         from rootless.cli.filters import container_filter

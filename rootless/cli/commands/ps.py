@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from rootless.cli.output import ago, human_duration, lines, short, table, write
-from rootless.engine.recover import refresh_all
+from rootless.engine.recover import all_containers
 from rootless.jsontext import loads
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ def command(settings: Settings, opts: Opts) -> int:
 
 
 def _chosen(store: Store, opts: Opts) -> list[Container]:
-    containers = refresh_all(store)
+    containers = all_containers(store)
     if opts.latest or opts.last >= 0:
         count = 1 if opts.latest else opts.last
         containers = containers[max(0, len(containers) - count) :]
@@ -185,8 +185,8 @@ def _json(container: Container) -> dict[str, Any]:
 
 
 def _network(container: Container) -> str:
-    name = str(loads(container.request).get("network") or "slirp4netns").partition(":")[0]
-    return "" if name in ("none", "host") else name
+    mode = str(loads(container.network).get("mode", ""))
+    return "" if mode in ("none", "host") else mode
 
 
 def _mounts(container: Container) -> list[str]:

@@ -1,0 +1,23 @@
+"""`run`: make a container and run it."""
+
+from __future__ import annotations
+
+from rootless.cli.failures import warn
+from rootless.cli.output import write
+from rootless.engine.request import CreateRequest
+from rootless.engine.run import run_detached, run_foreground
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.cli.options import Opts
+    from rootless.cli.settings import Settings
+
+
+def command(settings: Settings, opts: Opts) -> int:
+    """The exit code is the container's; with --detach its id is printed."""
+    request = CreateRequest.from_options(opts)
+    store = settings.store()
+    if opts.detach:
+        write(run_detached(store, request, warn) + "\n")
+        return 0
+    return run_foreground(store, request, warn, opts.detach_keys, opts.sig_proxy)
