@@ -1,0 +1,245 @@
+"""Pulling: from a reference to an image in the store.
+
+manifest -> image of the platform -> configuration -> layers that are not here yet (storage.pull_layers) -> database
+"""
+
+from __future__ import annotations
+
+import threading
+
+from rootless.errors import ImageError, NotFoundError, RegistryError, RootlessError, UsageError
+from storage.auth import Credentials, find_credentials, from_option
+from storage.image_config import parse_config
+from storage.images import AddedLayer, add_image
+from storage.lease import Lease
+from storage.lookup import Image, find_image
+from storage.platforms import Platform, host_platform
+from storage.progress import Progress
+from storage.references import Reference, split_transport
+from storage.registries_conf import Endpoint, RegistriesConf, load, with_tls_verify
+from storage.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.registry.client import Client, RawManifest
+    from storage.registry.manifests import Manifest
+    from storage.registry.patience import Patience
+
+ALWAYS = "always"
+MISSING = "missing"
+NEVER = "never"
+NEWER = "newer"
+
+
+def pull(
+    store: Store,
+    text: str,
+    platform: Platform | str | None = None,
+    policy: str = MISSING,
+    progress: Progress | None = None,
+    tls_verify: bool | None = None,
+    authfile: str | None = None,
+    creds: str | None = None,
+    patience: Patience | None = None,
+) -> str:
+    """Make sure the image that `text` names is in the store, and return its id (hex).
+
+    `policy`: "missing" asks a registry only where the image is not here (or is for another platform), "always" asks
+    each time, "newer" takes what is here when no registry answers, "never" asks none. Nothing that is here already is
+    fetched again. `creds`: "user:password". Raises NotFoundError, RegistryError, ImageError, StorageError, UsageError.
+    """
+    progress = progress or Progress()
+    if isinstance(platform, str):
+        from storage.registry.platform_choice import parse_platform
+
+        platform = parse_platform(platform)
+    text = _without_transport(text)
+    local = find_image(store.db, text)
+    if local is not None and platform is not None and not _is_for(local, platform):
+        local = None
+    if policy == NEVER and local is None:
+        raise NotFoundError(f"{text}: no such image here, and the policy is to pull none", "rootless pull fetches it")
+    if local is not None and policy in (MISSING, NEVER):
+        return local.id
+    job = _Pull(store, platform, progress, tls_verify, authfile, from_option(creds) if creds else None, patience)
+    try:
+        return job.run(text)
+    except RootlessError as error:
+        if policy == NEWER and local is not None:
+            progress.warn(f"{error.message}; what is here is taken")
+            return local.id
+        raise
+
+
+def _without_transport(text: str) -> str:
+    transport, rest = split_transport(text)
+    if transport in ("", "docker"):
+        return rest
+    if transport in ("docker-archive", "oci-archive", "oci", "dir"):
+        raise UsageError(f"pulling {text}: that is not in a registry", f"rootless load -i {rest.partition(':')[0]}")
+    raise UsageError(f"pulling {text}: images cannot be fetched from {transport}", "name an image of a registry")
+
+
+def _is_for(image: Image, wanted: Platform) -> bool:
+    from storage.registry.platform_choice import suits
+
+    return suits(_platform_of(image.config), wanted)
+
+
+def _platform_of(config: dict[str, object]) -> Platform:
+    return Platform(*(str(config.get(key) or "") for key in ("os", "architecture", "variant")))
+
+
+class _Pull:
+    """One call of `pull` that has to ask a registry."""
+
+    def __init__(
+        self,
+        store: Store,
+        platform: Platform | None,
+        progress: Progress,
+        tls_verify: bool | None,
+        authfile: str | None,
+        credentials: Credentials | None,
+        patience: Patience | None,
+    ) -> None:
+        from storage.registry.patience import Patience
+
+        self._store = store
+        self._asked = platform
+        self._wanted = platform or host_platform()
+        self._progress = progress
+        self._tls_verify = tls_verify
+        self._authfile = authfile
+        self._credentials = credentials
+        self._patience = patience or Patience()
+        self._conf: RegistriesConf = load()
+
+    def run(self, text: str) -> str:
+        """Try what `text` may mean, in each place where it may be; the first that has it wins."""
+        faults: list[RootlessError] = []
+        for reference in self._conf.candidates(text):
+            for endpoint in with_tls_verify(self._conf.endpoints(reference), self._tls_verify):
+                self._progress.note(_trying(reference, endpoint))
+                try:
+                    return self._from_endpoint(reference, endpoint)
+                except (RegistryError, NotFoundError, ImageError) as fault:
+                    faults.append(fault)
+        raise _summary(text, faults)
+
+    def _from_endpoint(self, reference: Reference, endpoint: Endpoint) -> str:
+        from storage.registry.client import Client
+        from storage.registry.patience import Pauses
+
+        where = f"pulling {reference}"
+        cancel = threading.Event()
+        credentials = self._credentials or find_credentials(
+            f"{endpoint.host}/{endpoint.repository}", self._authfile, self._conf.helpers
+        )
+        client = Client(endpoint, credentials, where, Pauses(self._patience, cancel))
+        try:
+            with Lease(self._store) as lease:
+                return self._from_client(reference, client, where, lease, cancel)
+        finally:
+            client.close()
+
+    def _from_client(
+        self, reference: Reference, client: Client, where: str, lease: Lease, cancel: threading.Event
+    ) -> str:
+        raw = client.manifest(reference.digest or reference.tag or "latest")
+        digests = [raw.digest]
+        raw, manifest = self._resolve(client, raw, where)
+        if raw.digest not in digests:
+            digests.append(raw.digest)
+        config_bytes = self._config(client, manifest)
+        config = parse_config(config_bytes, where)
+        self._warn_of_platform(_platform_of(config), where)
+        diff_ids = [digest.removeprefix("sha256:") for digest in config["rootfs"]["diff_ids"]]
+        if len(diff_ids) != len(manifest.layers):
+            raise ImageError(
+                f"{where}: the manifest has {len(manifest.layers)} layers, and the configuration {len(diff_ids)}"
+            )
+        added = self._layers(client, manifest, diff_ids, where, lease, cancel)
+        return add_image(
+            self._store,
+            config_bytes,
+            raw.data,
+            manifest.media_type,
+            [added.get(diff_id) or AddedLayer(diff_id, 0) for diff_id in diff_ids],
+            [] if reference.digest else [reference.tagged],
+            [f"{reference.name}@{digest}" for digest in digests],
+        )
+
+    def _resolve(self, client: Client, raw: RawManifest, where: str) -> tuple[RawManifest, Manifest]:
+        """Follow indexes to the manifest of the platform."""
+        from storage.registry.manifests import Manifest, parse_manifest
+        from storage.registry.platform_choice import choose
+
+        for _ in range(_DEEPEST):
+            found = parse_manifest(raw.data, raw.media_type, where)
+            if isinstance(found, Manifest):
+                return raw, found
+            entry = choose(found, self._wanted, where).descriptor
+            raw = client.manifest(f"sha256:{entry.digest}")
+            if len(raw.data) != entry.size:
+                raise ImageError(f"{where}: the manifest has {len(raw.data)} bytes, and {entry.size} in the index")
+        raise ImageError(f"{where}: indexes that refer to indexes, {_DEEPEST} deep")
+
+    def _config(self, client: Client, manifest: Manifest) -> bytes:
+        known = self._store.db.execute("SELECT config FROM images WHERE id = ?", (manifest.config.digest,)).fetchone()
+        return known[0].encode() if known else client.document(manifest.config)
+
+    def _warn_of_platform(self, found: Platform, where: str) -> None:
+        from storage.registry.platform_choice import suits
+
+        if not suits(found, self._wanted):
+            self._progress.warn(f"{where}: the image is for {found or 'an unknown platform'}, not for {self._wanted}")
+
+    def _layers(
+        self,
+        client: Client,
+        manifest: Manifest,
+        diff_ids: list[str],
+        where: str,
+        lease: Lease,
+        cancel: threading.Event,
+    ) -> dict[str, AddedLayer]:
+        """Fetch the layers that are not here; what an interrupted pull left is tried once, then fetched anew."""
+        from storage.pull_layers import StalePartError, WantedLayer, fetch_layers
+
+        lease.protect({*diff_ids, *(layer.digest for layer in manifest.layers)})
+        wanted: dict[str, WantedLayer] = {}
+        for blob, diff_id in zip(manifest.layers, diff_ids, strict=True):
+            if self._is_here(diff_id):
+                self._progress.done(blob.digest, "already here")
+            else:
+                wanted.setdefault(diff_id, WantedLayer(blob, diff_id))
+        try:
+            return fetch_layers(self._store, client, list(wanted.values()), where, self._progress, cancel)
+        except StalePartError as fault:
+            self._progress.warn(f"{fault.message}; fetching it anew")
+            cancel.clear()
+            left = [layer for layer in wanted.values() if not self._store.layers.has(layer.diff_id)]
+            return fetch_layers(self._store, client, left, where, self._progress, cancel)
+
+    def _is_here(self, diff_id: str) -> bool:
+        """Whether the layer lies in the store and the database knows it; what a killed pull left has no size there."""
+        known = self._store.db.execute("SELECT 1 FROM layers WHERE diff_id = ?", (diff_id,)).fetchone()
+        return known is not None and self._store.layers.has(diff_id)
+
+
+_DEEPEST = 4
+
+
+def _trying(reference: Reference, endpoint: Endpoint) -> str:
+    return f"Trying to pull {reference}" + (f" from the mirror {endpoint.host}..." if endpoint.mirror else "...")
+
+
+def _summary(text: str, faults: list[RootlessError]) -> RootlessError:
+    """The one error that is told when every place has failed."""
+    if len(faults) == 1:
+        return faults[0]
+    kind = NotFoundError if all(isinstance(fault, NotFoundError) for fault in faults) else RegistryError
+    lines = "".join(f"\n  {fault.message}" for fault in faults)
+    hints = list(dict.fromkeys(fault.hint for fault in faults if fault.hint))
+    return kind(f"pulling {text}: none of {len(faults)} places has given it:{lines}", hints[0] if hints else None)
