@@ -74,9 +74,9 @@ def _latest(store: Store) -> Container:
 
 
 def _several(store: Store, opts: Opts) -> list[Container]:
-    from rootless.engine.recover import all_containers
+    from rootless.engine.recover import refresh_all
 
-    containers = all_containers(store)
+    containers = refresh_all(store)
     wanted = vars(opts).get("filter")
     if wanted:
         from rootless.cli.filters import container_filter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.cli.output import lines
 from rootless.cli.selection import one
-from rootless.engine.recover import all_containers, find
+from rootless.engine.recover import find, refresh_all
 from rootless.errors import NotFoundError, UsageError
 from rootless.jsontext import loads
 
@@ -20,7 +20,7 @@ def command(settings: Settings, opts: Opts) -> int:
     if opts.all:
         if opts.container:
             raise UsageError("port: --all and the name of a container exclude each other")
-        containers = [container for container in all_containers(store) if container.alive]
+        containers = [container for container in refresh_all(store) if container.alive]
         lines(f"{container.id[:12]}\t{line}" for container in containers for line in _lines(container.ports, None))
         return 0
     container = find(store, one(store, opts, "port"))

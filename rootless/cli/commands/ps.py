@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from rootless.cli.output import ago, human_duration, lines, short, table, write
-from rootless.engine.recover import all_containers
+from rootless.engine.recover import refresh_all
 from rootless.jsontext import loads
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ def command(settings: Settings, opts: Opts) -> int:
 
 
 def _chosen(store: Store, opts: Opts) -> list[Container]:
-    containers = all_containers(store)
+    containers = refresh_all(store)
     if opts.latest or opts.last >= 0:
         count = 1 if opts.latest else opts.last
         containers = containers[max(0, len(containers) - count) :]
