@@ -165,7 +165,7 @@ class _Pull:
             config_bytes,
             raw.data,
             manifest.media_type,
-            [added.get(diff_id) or AddedLayer(diff_id, 0) for diff_id in diff_ids],
+            [added.get(diff_id) or AddedLayer(diff_id, 0, 0) for diff_id in diff_ids],
             [] if reference.digest else [reference.tagged],
             [f"{reference.name}@{digest}" for digest in digests],
         )

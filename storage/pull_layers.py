@@ -43,7 +43,7 @@ def fetch_layers(
 ) -> dict[str, AddedLayer]:
     """Fetch and extract, several at a time; diffID -> what to tell `add_image`. The caller holds a lease.
 
-    On an error the others are given up; what was complete stays for the next attempt, and what was not is resumed by it.
+    On an error the others are given up; what was complete stays for the next attempt, which resumes what was not.
     Raises RegistryError, ImageError (content that is not what its digest says), StorageError.
     """
     largest_first = sorted(wanted, key=lambda layer: -layer.blob.size)
@@ -200,5 +200,5 @@ class _Batch:
         self._progress.done(blob.digest)
         if blob.digest == info.diff_id:  # uncompressed: the layer's record rebuilds it
             remove_blob(self._store.layout, blob.digest)
-            return AddedLayer(info.diff_id, info.size)
-        return AddedLayer(info.diff_id, info.size, blob.digest, blob.size, blob.media_type)
+            return AddedLayer(info.diff_id, info.size, info.tar_size)
+        return AddedLayer(info.diff_id, info.size, info.tar_size, blob.digest, blob.size, blob.media_type)
