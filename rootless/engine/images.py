@@ -14,7 +14,7 @@ def fetch(store: Store, reference: str, policy: str, platform: str | None, quiet
     """
     if policy == "never":
         raise NotFoundError(f"{reference}: no such image here, and --pull=never", f"rootless pull {reference}")
-    from storage.registry.pull import pull
+    from storage.pull import pull
 
     image_id = pull(store, reference, platform=platform, policy=policy)
     found = find_image(store.db, image_id)
