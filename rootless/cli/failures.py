@@ -21,6 +21,10 @@ def tell(error: BaseException, log_level: str = "warn") -> int:
     else:
         message = f"internal error: {type(error).__name__}: {error}"
         hint, code = "this is a fault of rootless; please report it with what --log-level debug prints", INTERNAL
+    if not message.isprintable():
+        from rootless.cli.output import printable
+
+        message = printable(message, "\n\t")  # names of files and images are in it
     lines = f"Error: {message}\n"
     if hint:
         lines += f"hint: {hint}\n"

@@ -45,13 +45,22 @@ def lines(rows: Iterable[str]) -> None:
 
 
 def table(rows: list[list[str]]) -> str:
-    """Columns as Podman sets them: 12 wide at least, two blanks between, the last one as it is. Ends with a newline."""
+    """Columns as Podman sets them: 12 wide at least, two blanks between, the last one as it is. Ends with a newline.
+
+    Cells come from images, too: what would move the cursor or break the line is shown escaped.
+    """
     if not rows:
         return ""
+    rows = [[cell if cell.isprintable() else printable(cell) for cell in row] for row in rows]
     widths = [max(12, 2 + max(map(len, column))) for column in list(zip(*rows, strict=True))[:-1]]
     return "".join(
         "".join([cell.ljust(width) for cell, width in zip(row, widths, strict=False)]) + row[-1] + "\n" for row in rows
     )
+
+
+def printable(text: str, allowed: str = "") -> str:
+    """`text` with control characters, other than those `allowed`, written as Python would: \\n, \\x1b."""
+    return "".join([c if c.isprintable() or c in allowed else ascii(c)[1:-1] for c in text])
 
 
 def pretty_json(value: Any, indent: str = "    ") -> str:

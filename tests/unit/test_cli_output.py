@@ -80,6 +80,10 @@ def test_columns_are_twelve_wide_at_least_and_the_last_has_no_blanks_behind_it()
     assert table([]) == ""
 
 
+def test_a_cell_cannot_leave_its_place() -> None:
+    assert table([["A", "B"], ["a\n\x1b[2Jb", "ü\t"]]) == "A            B\na\\n\\x1b[2Jb  ü\\t\n"
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
