@@ -52,7 +52,7 @@ def look_up(spec: str, passwd: bytes, group: bytes) -> User:
     found = find_user(passwd, name)
     if found:
         login, uid, gid, home = found
-    elif name.isdecimal():
+    elif _is_number(name):
         login, uid, gid, home = "", _number(name, spec), 0, ""
     else:
         raise UsageError(f"user {spec}: the image's /etc/passwd has no user {name}")
@@ -60,7 +60,7 @@ def look_up(spec: str, passwd: bytes, group: bytes) -> User:
         return User(uid, gid, _groups_of(group, login) if login else [], home)
     number = _group_number(group, group_name)
     if number is None:
-        if not group_name.isdecimal():
+        if not _is_number(group_name):
             raise UsageError(f"user {spec}: the image's /etc/group has no group {group_name}")
         number = _number(group_name, spec)
     return User(uid, number, [], home)
@@ -102,6 +102,10 @@ def _group_number(group: bytes, name: str) -> int | None:
         if len(fields) >= 3 and fields[2].isdigit() and fields[0] == wanted:
             return _number(fields[2].decode(), name)
     return None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _number(digits: str, spec: str) -> int:
