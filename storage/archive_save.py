@@ -9,17 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rootless.jsontext import dumps, loads
-from storage.archive_formats import (
-    DOCKER_LAYER,
-    OCI_CONFIG,
-    OCI_INDEX,
-    OCI_LAYER,
-    OCI_MANIFEST,
-    descriptor,
-)
 from storage.archive_write import ArchiveWriter
 from storage.lease import Lease
 from storage.lookup import Image, need_image
+from storage.manifest_write import DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, descriptor
+from storage.registry.manifests import OCI_INDEX, OCI_MANIFEST
 from storage.store import Store
 
 DOCKER_ARCHIVE = "docker-archive"

@@ -27,13 +27,13 @@ class Piece:
     offset: int
     size: int
 
-    def read(self) -> bytes:
+    def read(self, limit: int) -> bytes:
+        """The whole content. Raises ImageError where it is more than `limit` bytes, or the archive ends before."""
+        if self.size > limit:
+            raise ImageError(f"reading the archive: {self.size} bytes, where {limit} are the most that is sensible")
         data = os.pread(self.descriptor, self.size, self.offset)
-        while len(data) < self.size:
-            more = os.pread(self.descriptor, self.size - len(data), self.offset + len(data))
-            if not more:
-                raise ImageError("reading the archive: it ends in the middle of a file")
-            data += more
+        if len(data) != self.size:
+            raise ImageError("reading the archive: it ends in the middle of a file")
         return data
 
 

@@ -73,11 +73,12 @@ def add_image(
         )
         marks = ",".join("?" * len(set(expected)))
         sizes = dict(db.execute(f"SELECT diff_id, size FROM layers WHERE diff_id IN ({marks})", [*set(expected)]))
-        # Of two manifests of one image the later is better only if the store has what it lists.
+        # Of two manifests of one image the later is better only if it alone lists what the store has.
+        old = db.execute("SELECT manifest FROM images WHERE id = ?", (image_id,)).fetchone()
         replace = (
             "UPDATE SET manifest = excluded.manifest, manifest_digest = excluded.manifest_digest,"
             " manifest_type = excluded.manifest_type"
-            if _can_give(db, manifest_bytes, where)
+            if old and not _can_give(db, bytes(old[0]), where) and _can_give(db, manifest_bytes, where)
             else "NOTHING"
         )
         db.execute(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import time
@@ -12,12 +11,13 @@ from typing import Any
 
 from rootless.errors import ImageError, NotFoundError, UsageError
 from rootless.jsontext import dumps
-from storage.archive_formats import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, descriptor
 from storage.image_changes import apply_changes
 from storage.images import AddedLayer, add_image, full_name
 from storage.layers import LayerInfo
 from storage.lease import Lease
+from storage.manifest_write import oci_manifest
 from storage.platforms import host_platform
+from storage.registry.manifests import OCI_MANIFEST
 from storage.store import Store
 
 _CHUNK = 1 << 20
@@ -48,17 +48,6 @@ def import_rootfs(store: Store, path: str, name: str | None, options: ImportOpti
         manifest = oci_manifest(config, [(info.diff_id, info.tar_size)])
         layer = AddedLayer(info.diff_id, info.size, info.tar_size)
         return add_image(store, config, manifest, OCI_MANIFEST, [layer], names)
-
-
-def oci_manifest(config: bytes, layers: Sequence[tuple[str, int]]) -> bytes:
-    """The OCI manifest of an image of uncompressed layers: (diffID, size of its tar)."""
-    described = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": descriptor(OCI_CONFIG, hashlib.sha256(config).hexdigest(), len(config)),
-        "layers": [descriptor(OCI_LAYER, diff_id, size) for diff_id, size in layers],
-    }
-    return dumps(described).encode()
 
 
 def _configuration(inner: dict[str, Any], diff_id: str, path: str, options: ImportOptions) -> dict[str, Any]:

@@ -83,6 +83,10 @@ class Rootless:
         found: dict[str, Any] = json.loads(self.out("inspect", name))[0]
         return found
 
+    def inspect_image(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out("image", "inspect", name))[0]
+        return found
+
     def status(self, name: str) -> str:
         return str(self.inspect(name)["State"]["Status"])
 

@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from storage.archive_formats import DOCKER_MANIFEST, docker_manifest
 from storage.images import AddedLayer, add_image
 from storage.lease import Lease
+from storage.manifest_write import docker_manifest
+from storage.registry.manifests import DOCKER_MANIFEST
 from storage.store import Store, open_store
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from rootless.errors import ConflictError, ImageError, NotFoundError, StorageError, UsageError
-from storage.archive_formats import DOCKER_MANIFEST, docker_manifest
 from storage.garbage import collect_garbage
 from storage.image_describe import history
 from storage.image_filters import image_filter, matches, split_filters
@@ -16,7 +15,9 @@ from storage.images import AddedLayer, add_image, remove, tag, untag
 from storage.lease import Lease
 from storage.listing import list_images
 from storage.lookup import find_image, need_image
+from storage.manifest_write import docker_manifest
 from storage.prune import prune_images
+from storage.registry.manifests import DOCKER_MANIFEST
 from storage.store import Store
 from tests.support.store import configuration, hex_of, make_store, put_container, put_image
 
