@@ -109,7 +109,8 @@ class Bars(Quiet):
 
 def _make_bars() -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress as RichProgress, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as RichProgress
 
     return RichProgress(
         TextColumn("{task.description}"),

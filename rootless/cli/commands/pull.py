@@ -7,12 +7,11 @@ from rootless.cli.options import Opts
 from rootless.cli.output import write
 from rootless.cli.progress import choose_display
 from rootless.cli.settings import Settings
+from rootless.cli.times import seconds_of
 from rootless.errors import RootlessError, UsageError
 from storage.pull import pull
 from storage.registry.patience import Patience
 from storage.registry.platform_choice import parse_platform
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def command(settings: Settings, opts: Opts) -> int:
@@ -46,25 +45,8 @@ def command(settings: Settings, opts: Opts) -> int:
 
 def _patience(retry: int | None, delay: str | None) -> Patience:
     default = Patience()
-    return Patience(
-        default.retries if retry is None else retry,
-        default.delay if delay is None else _seconds(delay),
-        retry is not None,
-    )
-
-
-def _seconds(text: str) -> float:
-    """A time as Go writes it, "5s", "1m30s", "200ms". Raises UsageError."""
-    total, rest = 0.0, text
-    while rest:
-        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
-        rest = rest[len(number) :]
-        unit = next((unit for unit in _UNITS if rest.startswith(unit)), "")
-        rest = rest[len(unit) :]
-        try:
-            total += float(number) * _UNITS[unit]
-        except (ValueError, KeyError):
-            raise UsageError(f"--retry-delay {text}: that is not a time", "for example 5s or 1m30s") from None
-    if not text:
-        raise UsageError("--retry-delay: there is no time", "for example 5s or 1m30s")
-    return total
+    try:
+        seconds = default.delay if delay is None else seconds_of(delay)
+    except ValueError as error:
+        raise UsageError(f"--retry-delay: {error}", "write 5s or 1m30s") from None
+    return Patience(default.retries if retry is None else retry, seconds, retry is not None)
