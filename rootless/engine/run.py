@@ -16,6 +16,7 @@ from rootless.engine.monitor.loop import Monitor
 from rootless.engine.request import CreateRequest
 from rootless.engine.start import Starter, myself, open_log
 from rootless.jsontext import loads
+from rootless.kernel.pidfd import boot_id, start_time
 from rootless.runtime.channel import describe_error, restore_error
 
 TYPE_CHECKING = False
@@ -201,12 +202,13 @@ def _follow_child(store: Store, launcher: Launcher, interactive: bool, detach_ke
 
     keys = parse_detach_keys(detach_keys)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-    _, pid = _fork_monitor(store, launcher, [theirs.detach()])
-    return Attachment(ours, pid, interactive, True, keys, sig_proxy).follow()
+    _, process = _fork_monitor(store, launcher, [theirs.detach()])
+    return Attachment(ours, process, interactive, True, keys, sig_proxy).follow()
 
 
-def _fork_monitor(store: Store, launcher: Launcher, clients: list[int]) -> tuple[str, int]:
-    """Have a child start the container and become its monitor: the container's id and pid, once its program runs.
+def _fork_monitor(store: Store, launcher: Launcher, clients: list[int]) -> tuple[str, tuple[int, int, str]]:
+    """Have a child start the container and become its monitor; returns, once its program runs, the container's id and
+    (pid, start time, boot id) of its pid 1.
 
     Raises what the child met. `clients` are the child's.
     """
@@ -226,8 +228,8 @@ def _fork_monitor(store: Store, launcher: Launcher, clients: list[int]) -> tuple
     succeeded, value = marshal.loads(answer)
     if not succeeded:
         raise restore_error(value)
-    container_id, pid = value
-    return container_id, pid
+    container_id, process = value
+    return container_id, process
 
 
 def _live_as_monitor(store: Store, launcher: Launcher, clients: list[int], report: int) -> None:
@@ -241,7 +243,8 @@ def _live_as_monitor(store: Store, launcher: Launcher, clients: list[int], repor
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             for fd in (0, 1, 2):
                 os.dup2(null, fd)
-            answer = marshal.dumps((True, (starter.identity, starter.pid)))
+            process = (starter.pid, start_time(starter.pid) or 0, boot_id())
+            answer = marshal.dumps((True, (starter.identity, process)))
         except KeyboardInterrupt:
             code = 130
             return

@@ -1,0 +1,122 @@
+"""`stop`, `kill`, `wait`, `restart`: signals to pid 1, and waiting until its monitor has recorded the end."""
+
+from __future__ import annotations
+
+import time
+
+from rootless.engine import records
+from rootless.engine.attach import connect, wait_end
+from rootless.engine.recover import find, lives, refresh
+from rootless.engine.signals import parse_signal, signal_name
+from rootless.errors import ConflictError, NotFoundError, RootlessError
+from rootless.jsontext import loads
+from rootless.kernel.pidfd import open_if_same, send, wait_exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.engine.records import Container
+    from storage.store import Store
+
+DEFAULT_TIMEOUT = 10
+_SIGKILL = 9
+_PATIENCE_MS = 10_000  # what a monitor gets for recording the end
+
+
+def stop(store: Store, reference: str, timeout: int | None = None) -> None:
+    """Send the stop signal, wait `timeout` seconds (None: what the container was made with; negative: for ever), then
+    kill; returns when the end is recorded. One that does not run is fine. Raises NotFoundError."""
+    container = find(store, reference)
+    if not container.alive:
+        return
+    request = loads(container.request)
+    number = parse_signal(request.get("stop_signal") or "SIGTERM")
+    if timeout is None:
+        timeout = request.get("stop_timeout", DEFAULT_TIMEOUT)
+    if container.state == records.RUNNING:
+        records.update_if(store.db, container, state=records.STOPPING)
+    _end(store, container, number, timeout)
+
+
+def kill(store: Store, reference: str, signal: str = "KILL") -> None:
+    """Send a signal to pid 1; returns after a KILL when the end is recorded.
+
+    Raises NotFoundError, UsageError for a signal that is none, ConflictError where the container does not run.
+    """
+    number = parse_signal(signal)
+    container = find(store, reference)
+    if not container.alive:
+        raise ConflictError(f"sending {signal_name(number)} to {container.name}: it is not running ({container.state})")
+    if number == _SIGKILL:
+        _end(store, container, number, -1)
+        return
+    pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
+    if pidfd is None or not send(pidfd, number):
+        raise ConflictError(f"sending {signal_name(number)} to {container.name}: it has just ended")
+
+
+def _end(store: Store, container: Container, number: int, timeout: int) -> None:
+    import os
+
+    connection = connect(store, container.id)
+    pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
+    if pidfd is not None:
+        if timeout != 0:
+            send(pidfd, number)
+            if not wait_exit(pidfd, None if timeout < 0 else timeout * 1000):
+                send(pidfd, _SIGKILL)
+        else:
+            send(pidfd, _SIGKILL)
+        wait_exit(pidfd, None)
+        os.close(pidfd)
+    await_record(store, container, connection)
+
+
+def await_record(store: Store, container: Container, connection: object) -> None:
+    """Return when the end of a container whose pid 1 has ended is recorded; a monitor that cannot is killed."""
+    if connection is not None and wait_end(connection, _PATIENCE_MS) is not None:
+        return
+    deadline = time.monotonic() + _PATIENCE_MS / 1000
+    while lives(container.monitor_pid, container.monitor_start, container.boot_id):
+        current = records.get(store.db, container.id)
+        if current is None or current.monitor_pid != container.monitor_pid:
+            return
+        if time.monotonic() > deadline:
+            monitor = open_if_same(container.monitor_pid, container.monitor_start, container.boot_id)
+            if monitor is not None:
+                send(monitor, _SIGKILL)
+                wait_exit(monitor, _PATIENCE_MS)
+            break
+        time.sleep(0.005)
+    try:
+        refresh(store, container)
+    except NotFoundError:
+        pass  # it was to be removed at its end
+
+
+def wait(store: Store, reference: str, conditions: list[str] | None = None, interval: float = 0.25) -> int:
+    """Wait until the container has ended, or is in one of the states `conditions` ("stopped" means not running); its
+    exit code, -1 where it has none yet. `interval` (seconds) between looks, for states other than the end.
+
+    Raises NotFoundError where there is no such container, RootlessError where it was removed meanwhile.
+    """
+    container = find(store, reference)
+    wanted = {"exited" if word == "stopped" else word for word in conditions or ["exited"]}
+    while True:
+        if container.state in wanted or ("exited" in wanted and container.state == records.CREATED):
+            return container.exit_code
+        if "removing" in wanted and container.state == records.REMOVING:
+            return container.exit_code
+        if wanted == {"exited"} and container.alive:
+            connection = connect(store, container.id)
+            code = wait_end(connection) if connection is not None else None
+            if code is not None:
+                return code
+            time.sleep(0.01)
+        else:
+            time.sleep(interval)
+        current = records.get(store.db, container.id)
+        if current is None:
+            if "removed" in wanted:
+                return container.exit_code
+            raise RootlessError(f"waiting for {container.name}: it was removed")
+        container = refresh(store, current)
