@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from storage.archive_formats import ArchivedImage, ArchivedLayer, read_images
 from storage.archive_source import open_source
-from storage.images import AddedLayer, add_image
+from storage.images import AddedLayer, add_image, has_layer
 from storage.layer_feed import Feed, feed_layers
 from storage.lease import Lease
 from storage.store import Store
@@ -35,7 +35,7 @@ def load_archive(store: Store, path: str) -> list[Loaded]:
             lease.protect(
                 {*layers, *(layer.digest for layer in layers.values() if layer.digest)},
             )
-            missing = [layer for layer in layers.values() if not store.layers.has(layer.diff_id)]
+            missing = [layer for layer in layers.values() if not has_layer(store, layer.diff_id)]
             added = feed_layers(store, [_feed(layer) for layer in missing])
             return [_add(store, image, added) for image in images]
     finally:

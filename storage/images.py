@@ -65,12 +65,7 @@ def add_image(
         for layer in layers:
             if not os.path.isdir(store.layout.layer(layer.diff_id)):
                 raise StorageError(f"{where}: layer {layer.diff_id[:12]} has gone meanwhile", "try again")
-        db.executemany(
-            "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (diff_id) DO UPDATE SET"
-            " blob = excluded.blob, blob_size = excluded.blob_size, media_type = excluded.media_type"
-            " WHERE blob IS NULL AND excluded.blob IS NOT NULL",
-            [(lr.diff_id, lr.size, lr.tar_size, lr.blob, lr.blob_size, lr.media_type, lr.id_map, now) for lr in layers],
-        )
+        _record(db, layers)
         marks = ",".join("?" * len(set(expected)))
         sizes = dict(db.execute(f"SELECT diff_id, size FROM layers WHERE diff_id IN ({marks})", [*set(expected)]))
         # Of two manifests of one image the later is better only if it alone lists what the store has.
@@ -102,6 +97,29 @@ def add_image(
         db.executemany("INSERT OR REPLACE INTO image_names VALUES (?, ?)", [(name, image_id) for name in names])
         db.executemany("INSERT OR REPLACE INTO image_digests VALUES (?, ?)", [(name, image_id) for name in digests])
     return image_id
+
+
+def record_layers(store: Store, layers: Sequence[AddedLayer]) -> None:
+    """Tell the database of layers as soon as they are extracted, so that a load or pull that is killed can go on there.
+    `add_image` does so too."""
+    with transaction(store.db) as db:
+        _record(db, layers)
+
+
+def has_layer(store: Store, diff_id: str) -> bool:
+    """Whether the layer (hex) is here and recorded; without its row nobody knows its size, so it is extracted again."""
+    row = store.db.execute("SELECT 1 FROM layers WHERE diff_id = ?", (diff_id,)).fetchone()
+    return row is not None and store.layers.has(diff_id)
+
+
+def _record(db: Connection, layers: Sequence[AddedLayer]) -> None:
+    now = time.time()
+    db.executemany(
+        "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (diff_id) DO UPDATE SET"
+        " blob = excluded.blob, blob_size = excluded.blob_size, media_type = excluded.media_type"
+        " WHERE blob IS NULL AND excluded.blob IS NOT NULL",
+        [(lr.diff_id, lr.size, lr.tar_size, lr.blob, lr.blob_size, lr.media_type, lr.id_map, now) for lr in layers],
+    )
 
 
 def _can_give(db: Connection, manifest: bytes, where: str) -> bool:

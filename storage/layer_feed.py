@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from storage.images import AddedLayer
+from storage.images import AddedLayer, record_layers
 from storage.layers import LayerExtraction
 from storage.store import Store
 
@@ -48,14 +48,11 @@ def feed_layers(store: Store, feeds: Sequence[Feed]) -> dict[str, AddedLayer]:
                 continue
             feed, extraction = running.pop(0)
             info = extraction.finish()
-            added[info.diff_id] = AddedLayer(
-                info.diff_id,
-                info.size,
-                info.tar_size,
-                feed.blob,
-                feed.size if feed.blob else None,
-                feed.media_type if feed.blob else None,
-            )
+            layer = AddedLayer(info.diff_id, info.size, info.tar_size)
+            if feed.blob:
+                layer = replace(layer, blob=feed.blob, blob_size=feed.size, media_type=feed.media_type)
+            record_layers(store, [layer])
+            added[info.diff_id] = layer
     finally:
         for _, extraction in running:
             extraction.abort()

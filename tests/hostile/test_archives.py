@@ -204,7 +204,7 @@ def test_oci_archives_that_lie(fresh: Rootless, tmp_path: Path) -> None:
         (oci(config_of(DIFF_ID, DIFF_ID), [LAYER]), "lists 1 layers, and the image configuration 2"),
         (oci(config_of(), [], mediaType="application/x-odd"), "not a kind of manifest"),
         (oci(config_of(DIFF_ID), [], layers=[{**entry, "mediaType": "application/x-odd"}]), "unknown kind"),
-        (oci(config_of(DIFF_ID), [], layers=[{**entry, "size": 1}]), "bytes"),
+        (oci(config_of(DIFF_ID), [LAYER], layers=[{**entry, "size": 1}]), "bytes"),
         (oci(config_of(DIFF_ID), [], layers=[{**entry, "digest": "sha256:../../../../etc/passwd"}]), "digest"),
     ]
     for number, (files, why) in enumerate(cases):

@@ -134,7 +134,7 @@ def test_directories_that_skopeo_and_umoci_write(fresh: Rootless, three: Path, t
     (tmp_path / "dir").mkdir()
     skopeo("copy", "-q", f"docker-archive:{three}", f"dir:{tmp_path}/dir")
     assert fresh.out("load", "-i", str(tmp_path / "layout")) == "Loaded image: localhost/me/x:1"
-    image_id = fresh.out("images", "-q", "--no-trunc")
+    image_id = json.loads((tmp_path / "dir" / "manifest.json").read_text())["config"]["digest"]
     assert fresh.out("load", "-i", str(tmp_path / "dir")) == f"Loaded image: {image_id}"
     subprocess.run(
         ["umoci", "config", "--image", f"{tmp_path}/layout:me/x:1", "--config.cmd", "changed", "--tag", "new"],
@@ -176,7 +176,8 @@ def test_a_docker_archive_does_not_take_the_original_manifest_away(
     skopeo("copy", "-q", "--dest-compress-format", "zstd", f"docker-archive:{three}", f"oci-archive:{packed}:me/x:1")
     fresh("load", "-i", str(packed))
     before = fresh.out("images", "--digests", "--format", "{{.Digest}}")
-    fresh("load", "-i", str(three))
+    fresh("save", "-o", str(tmp_path / "docker.tar"), "localhost/me/x:1")
+    fresh("load", "-i", str(tmp_path / "docker.tar"))
     assert set(fresh.out("images", "--format", "{{.Digest}}").split()) == {before}
 
 
