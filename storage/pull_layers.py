@@ -14,7 +14,7 @@ from queue import SimpleQueue
 
 from rootless.errors import ImageError, RootlessError, StorageError
 from storage.blobs import BlobWriter, has_blob, open_blob, remove_blob
-from storage.images import AddedLayer
+from storage.images import AddedLayer, record_layers
 from storage.layers import LayerExtraction, LayerInfo
 from storage.progress import Progress
 from storage.registry.client import Client
@@ -198,7 +198,9 @@ class _Batch:
         info = transfer.finish(self._where)
         blob = transfer.layer.blob
         self._progress.done(blob.digest)
+        layer = AddedLayer(info.diff_id, info.size, info.tar_size, blob.digest, blob.size, blob.media_type)
         if blob.digest == info.diff_id:  # uncompressed: the layer's record rebuilds it
             remove_blob(self._store.layout, blob.digest)
-            return AddedLayer(info.diff_id, info.size, info.tar_size)
-        return AddedLayer(info.diff_id, info.size, info.tar_size, blob.digest, blob.size, blob.media_type)
+            layer = AddedLayer(info.diff_id, info.size, info.tar_size)
+        record_layers(self._store, [layer])
+        return layer
