@@ -5,18 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-_MACHINES = {
-    "x86_64": ("amd64", ""),
-    "aarch64": ("arm64", "v8"),
-    "armv7l": ("arm", "v7"),
-    "armv6l": ("arm", "v6"),
-    "i386": ("386", ""),
-    "i686": ("386", ""),
-    "ppc64le": ("ppc64le", ""),
-    "s390x": ("s390x", ""),
-    "riscv64": ("riscv64", ""),
-    "loongarch64": ("loong64", ""),
-}
+from storage.machines import MACHINES
 
 
 class Platform(NamedTuple):
@@ -33,5 +22,5 @@ class Platform(NamedTuple):
 def host_platform() -> Platform:
     """What this machine's kernel runs."""
     machine = os.uname().machine
-    architecture, variant = _MACHINES.get(machine, (machine, ""))
+    architecture, variant = MACHINES.get(machine, (machine, ""))
     return Platform("linux", architecture, variant)

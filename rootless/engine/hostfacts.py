@@ -118,7 +118,7 @@ def outer_container() -> str | None:
         return "podman"
     if os.path.exists("/.dockerenv"):
         return "docker"
-    named = read("/run/systemd/container") or os.environ.get("container", "")
+    named = read("/run/systemd/container") or os.environ.get("container", "")  # noqa: SIM112  systemd and podman spell it so
     if named:
         return named
     if os.environ.get("KUBERNETES_SERVICE_HOST"):

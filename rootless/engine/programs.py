@@ -59,10 +59,11 @@ def version_text(program: str) -> str:
     return run_quickly(path, "--version") if path else ""
 
 
-def version_number(text: str) -> tuple[int, ...]:
-    """The first version in a text as numbers: (1, 2, 1) of "slirp4netns version 1.2.1-rc1"; () where there is none."""
-    found = re.search(r"\d+(?:\.\d+)+", text)
-    return tuple(int(part) for part in found.group().split(".")) if found else ()
+def version_number(program: str, text: str) -> tuple[int, ...]:
+    """The version as numbers, (1, 2, 1) of "slirp4netns version 1.2.1-rc1"; () where there is none. What a program says
+    of the libraries that it uses comes in lines of their own."""
+    found = re.search(rf"{re.escape(program)}\D*(\d+(?:\.\d+)+)", text)
+    return tuple(int(part) for part in found.group(1).split(".")) if found else ()
 
 
 def package_of(path: str) -> str:

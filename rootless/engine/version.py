@@ -17,9 +17,10 @@ API_VERSION = "5.4.2"
 
 def describe() -> dict[str, Any]:
     """The fields of `version`, under Podman's names; what a Python program does not have is empty."""
-    from storage.platforms import host_platform
+    from storage.machines import MACHINES
 
-    platform = host_platform()
+    machine = os.uname().machine
+    architecture = MACHINES.get(machine, (machine, ""))[0]
     return {
         "APIVersion": API_VERSION,
         "Version": VERSION,
@@ -29,8 +30,8 @@ def describe() -> dict[str, Any]:
         "BuiltTime": "",
         "Built": 0,
         "BuildOrigin": "",
-        "OsArch": f"{platform.os}/{platform.architecture}",
-        "Os": platform.os,
-        "Arch": platform.architecture,
+        "OsArch": f"linux/{architecture}",
+        "Os": "linux",
+        "Arch": architecture,
         "KernelVersion": os.uname().release,
     }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from rootless.engine.doctor.finding import OK, PROBLEM, WARNING, Finding, as_root, set_kernel_switch
 from rootless.engine.hostfacts import key_values, outer_container, read
+from rootless.engine.hostfacts import mounts as all_mounts
 from rootless.kernel import mounts, namespaces
 from rootless.kernel.idmaps import UserMap, start_mapping
 
@@ -102,7 +103,9 @@ def _culprit(text: str, number: int) -> Finding:
     """Who forbids user namespaces."""
     check = "user namespaces"
     if not os.path.exists("/proc/self/ns/user"):
-        return Finding(check, PROBLEM, "this kernel has none (CONFIG_USER_NS)", ("boot a kernel with CONFIG_USER_NS=y",))
+        return Finding(
+            check, PROBLEM, "this kernel has none (CONFIG_USER_NS)", ("boot a kernel with CONFIG_USER_NS=y",)
+        )
     if read("/proc/sys/user/max_user_namespaces") == "0":
         mend = set_kernel_switch("user.max_user_namespaces", 28000)
         return Finding(check, PROBLEM, f"{text}: user.max_user_namespaces is 0", mend)
@@ -121,7 +124,7 @@ def _culprit(text: str, number: int) -> Finding:
     if key_values("/proc/self/status").get("Seccomp") == "2":
         hint = "leave the sandbox, or have it allow unshare, clone, mount and setns (a unit: RestrictNamespaces=no)"
         return Finding(check, PROBLEM, f"{text}: forbidden by a seccomp filter on this process", (hint,))
-    if os.stat("/").st_ino != os.stat("/proc/1/root/.").st_ino if os.access("/proc/1/root/.", os.R_OK) else False:
+    if not any(mount.place == "/" for mount in all_mounts()):
         return Finding(check, PROBLEM, f"{text}: the root directory was changed (chroot)", ("leave the chroot",))
     return Finding(check, PROBLEM, text, ("look into `journalctl -k` for what a security module says",))
 
@@ -141,11 +144,14 @@ def _apparmor(check: str, text: str) -> Finding:
     )
 
 
-def _make_user_namespace() -> Iterator[str]:
+Ids = tuple[int, int]
+
+
+def _make_user_namespace(ids: Ids) -> Iterator[str]:
     yield "unshare(user)"
     namespaces.unshare(namespaces.CLONE_NEWUSER)
     yield "mapping our own id"
-    start_mapping(os.getpid(), _single_map(os.environ["ROOTLESS_DOCTOR_IDS"])).finish()
+    start_mapping(os.getpid(), UserMap([(0, ids[0], 1)], [(0, ids[1], 1)], True)).finish()
     yield "unshare(mnt)"
     namespaces.unshare(namespaces.CLONE_NEWNS)
     yield "mounting inside it"
@@ -153,15 +159,15 @@ def _make_user_namespace() -> Iterator[str]:
     mounts.mount("tmpfs", "/tmp", "tmpfs")
 
 
-def _make_others() -> Iterator[str]:
-    yield from _make_user_namespace()
+def _make_others(ids: Ids) -> Iterator[str]:
+    yield from _make_user_namespace(ids)
     for kind in ("pid", "net", "uts", "ipc", "cgroup"):
         yield f"unshare({kind})"
         namespaces.unshare(namespaces.KINDS[kind])
 
 
-def _mount_proc() -> Iterator[str]:
-    yield from _make_others()
+def _mount_proc(ids: Ids) -> Iterator[str]:
+    yield from _make_others(ids)
     pid = os.fork()
     if pid == 0:
         try:
@@ -175,29 +181,23 @@ def _mount_proc() -> Iterator[str]:
         raise OSError(number, os.strerror(number))
 
 
-def _single_map(ids: str) -> UserMap:
-    uid, gid = map(int, ids.split(":"))
-    return UserMap([(0, uid, 1)], [(0, gid, 1)], True)
-
-
-def _attempt(steps: Callable[[], Iterator[str]]) -> tuple[str, int] | None:
+def _attempt(steps: Callable[[Ids], Iterator[str]]) -> tuple[str, int] | None:
     """Go through `steps` in a child; the step that failed and its errno, or None where all went well."""
     reader, writer = os.pipe()
-    os.environ["ROOTLESS_DOCTOR_IDS"] = f"{os.getuid()}:{os.getgid()}"
+    ids = (os.geteuid(), os.getegid())
     pid = os.fork()
     if pid == 0:
         step = "starting"
         try:
-            for name in steps():
+            for name in steps(ids):
                 step = name
         except Exception as error:
-            cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__
+            cause = error if isinstance(error, OSError) else error.__context__
             number = getattr(cause, "errno", None) or errno.EPERM
             os.write(writer, f"{number} {step}".encode())
         finally:
             os._exit(0)
     os.close(writer)
-    os.environ.pop("ROOTLESS_DOCTOR_IDS")
     with open(reader, encoding="utf-8") as pipe:
         said = pipe.read()
     os.waitpid(pid, 0)
