@@ -59,7 +59,7 @@ def table(rows: list[list[str]]) -> str:
 
 
 def printable(text: str, allowed: str = "") -> str:
-    """`text` with control characters, other than those `allowed`, written as Python would: \\n, \\x1b."""
+    """`text` with control characters, other than those `allowed`, written as escapes."""
     return "".join([c if c.isprintable() or c in allowed else ascii(c)[1:-1] for c in text])
 
 

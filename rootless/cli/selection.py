@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from rootless.cli.failures import tell
 from rootless.cli.output import write
 from rootless.errors import RootlessError, UsageError
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from rootless.cli.settings import Settings
     from rootless.engine.records import Container
     from storage.store import Store
+
+
+_MOST_AT_ONCE = 16
 
 
 def references(store: Store, opts: Opts, verb: str) -> list[str]:
@@ -30,7 +35,7 @@ def references(store: Store, opts: Opts, verb: str) -> list[str]:
     if opts.latest:
         return [_latest(store).id]
     if everything or given.get("filter"):
-        return [container.id for container in _several(store, opts)]
+        return [container.id for container in _several(store, opts, verb)]
     if not named:
         raise UsageError(f"{verb}: no container is named", f"usage: rootless {verb} [OPTIONS] CONTAINER...")
     return named
@@ -49,22 +54,64 @@ def one(store: Store, opts: Opts, verb: str) -> str:
 
 
 def each(
-    settings: Settings, names: list[str], act: Callable[[str], object], ignored: type[Exception] | None = None
+    settings: Settings,
+    names: list[str],
+    act: Callable[[str], object],
+    ignored: type[RootlessError] | None = None,
+    at_once: bool = False,
 ) -> int:
     """Do `act` to each; print its name when done. A failure is told and the others still have their turn.
 
-    Failures of class `ignored` are passed over. Returns the exit code of the last failure, or 0.
+    Failures of class `ignored` are passed over. `at_once`: side by side, for what consists of waiting; each `act` then
+    runs in a process of its own. Returns the exit code of the last failure, or 0.
     """
-    code = 0
-    for name in names:
+
+    def done(name: str) -> int:
         try:
             act(name)
         except RootlessError as error:
-            if ignored is None or not isinstance(error, ignored):
-                code = tell(error, settings.log_level)
-        else:
-            write(name + "\n")
+            return 0 if ignored is not None and isinstance(error, ignored) else tell(error, settings.log_level)
+        write(name + "\n")
+        return 0
+
+    if at_once and len(names) > 1:
+        return _side_by_side(settings, names, done)
+    code = 0
+    for name in names:
+        code = done(name) or code
     return code
+
+
+def _side_by_side(settings: Settings, names: list[str], done: Callable[[str], int]) -> int:
+    store = settings.store()
+    store.forget()  # a connection to the database does not survive a fork
+    waiting = list(reversed(names))
+    children: set[int] = set()
+    code = 0
+    while waiting or children:
+        if waiting and len(children) < _MOST_AT_ONCE:
+            children.add(_in_child(settings, waiting.pop(), done))
+            continue
+        pid, status = os.wait()
+        if pid in children:
+            children.remove(pid)
+            code = os.waitstatus_to_exitcode(status) or code
+    return code if code >= 0 else 128 - code
+
+
+def _in_child(settings: Settings, name: str, done: Callable[[str], int]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        code = done(name)
+    except KeyboardInterrupt:
+        code = 130
+    except BaseException as error:
+        code = tell(error, settings.log_level)
+    finally:
+        os._exit(code)
 
 
 def _latest(store: Store) -> Container:
@@ -73,7 +120,7 @@ def _latest(store: Store) -> Container:
     return latest(store.db)
 
 
-def _several(store: Store, opts: Opts) -> list[Container]:
+def _several(store: Store, opts: Opts, verb: str) -> list[Container]:
     from rootless.engine.recover import refresh_all
 
     containers = refresh_all(store)
@@ -83,7 +130,7 @@ def _several(store: Store, opts: Opts) -> list[Container]:
 
         passes = container_filter(store, wanted)
         containers = [container for container in containers if passes(container)]
-    if vars(opts).get("running"):
+    if vars(opts).get("running") or verb in ("stop", "kill"):
         containers = [container for container in containers if container.alive]
     return containers
 

@@ -45,7 +45,7 @@ def _remove(store: Store, name: str, opts: Opts) -> Removed:
 def _remove_containers(store: Store, image_id: str) -> None:
     users = users_of(store.db, image_id)
     if users:
-        from rootless.engine.remove import remove_container
+        from rootless.engine.remove import remove as remove_container
 
         for container_id, _, _ in users:
             remove_container(store, container_id, force=True)

@@ -173,7 +173,7 @@ TABLE = {
         (
             Option("--condition", CSV, "Wait for one of these states (default: stopped)", metavar="STATE"),
             Option("--ignore", BOOL, "Print -1 for those that are gone"),
-            Option("--interval -i", STR, "Time between looks (accepted; there is no need to look)", metavar="TIME"),
+            Option("--interval -i", STR, "Time between looks, for states other than stopped", metavar="TIME"),
             _LATEST,
         ),
         _CONTAINERS,

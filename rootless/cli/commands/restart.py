@@ -1,0 +1,21 @@
+"""`restart`: stop containers and start them again."""
+
+from __future__ import annotations
+
+from rootless.cli.failures import warn
+from rootless.cli.options import Opts
+from rootless.cli.selection import each, references
+from rootless.cli.settings import Settings
+from rootless.engine.run import start_detached
+from rootless.engine.stop import stop
+
+
+def command(settings: Settings, opts: Opts) -> int:
+    """Print the name of each."""
+    store = settings.store()
+
+    def act(name: str) -> None:
+        stop(store, name, opts.time)
+        start_detached(store, name, warn)
+
+    return each(settings, references(store, opts, "restart"), act)

@@ -1,0 +1,27 @@
+"""`rm`: remove containers."""
+
+from __future__ import annotations
+
+from rootless.cli.selection import each, references
+from rootless.engine.remove import remove
+from rootless.errors import NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.cli.options import Opts
+    from rootless.cli.settings import Settings
+
+
+def command(settings: Settings, opts: Opts) -> int:
+    """Print the name of each. Exit code 1 where one was not there, 2 where one was running, as Podman's."""
+    store = settings.store()
+    names = references(store, opts, "rm")
+
+    def act(name: str) -> None:
+        try:
+            remove(store, name, opts.force, opts.volumes, opts.time)
+        except NotFoundError as error:
+            error.exit_code = 1
+            raise
+
+    return each(settings, names, act, NotFoundError if opts.ignore or opts.force else None, at_once=opts.force)
