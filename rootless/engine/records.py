@@ -99,7 +99,7 @@ class Container:
 def find(conn: Connection, reference: str) -> Container:
     """The container with this name, full id, or unique beginning of an id.
 
-    Raises NotFoundError (exit code 1, as Podman's), ConflictError where several ids begin so.
+    Raises NotFoundError, ConflictError where several ids begin so.
     """
     row = conn.execute(_SELECT + "WHERE name = ? OR id = ?", (reference, reference)).fetchone()
     if row is not None:
@@ -111,7 +111,7 @@ def find(conn: Connection, reference: str) -> Container:
             raise ConflictError(f"looking up container {reference}: several ids begin so: {some}", "give more digits")
         if rows:
             return Container(rows[0])
-    raise NotFoundError(f'no container with name or ID "{reference}" found', "`rootless ps -a` lists them", exit_code=1)
+    raise NotFoundError(f'no container with name or ID "{reference}" found', "`rootless ps -a` lists them")
 
 
 def get(conn: Connection, container_id: str) -> Container | None:
@@ -129,7 +129,7 @@ def latest(conn: Connection) -> Container:
     """The container that was made last. Raises NotFoundError."""
     row = conn.execute(_SELECT + "ORDER BY created DESC, id DESC LIMIT 1").fetchone()
     if row is None:
-        raise NotFoundError("there is no container yet", exit_code=1)
+        raise NotFoundError("there is no container yet")
     return Container(row)
 
 
