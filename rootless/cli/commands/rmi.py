@@ -48,4 +48,4 @@ def _remove_containers(store: Store, image_id: str) -> None:
         from rootless.engine.remove import remove as remove_container
 
         for container_id, _, _ in users:
-            remove_container(store, container_id, force=True)
+            remove_container(store, container_id, force=True, volumes=True)

@@ -28,7 +28,7 @@ TABLE = {
         "exec",
         "Run a command in a running container.",
         (
-            Option("--detach -d", BOOL, "Leave it running and print its id"),
+            Option("--detach -d", BOOL, "Leave it running"),
             _DETACH_KEYS,
             Option("--env -e", LIST, "Set an environment variable", metavar="NAME[=VALUE]"),
             Option("--env-file", LIST, "Set environment variables from the lines of a file", metavar="FILE"),
