@@ -7,17 +7,14 @@ run -t, start -a -t     a forked child is; this process is its first attached cl
 
 from __future__ import annotations
 
-import marshal
-import os
-
 from rootless.engine import cleanup, create, networking, records
 from rootless.engine.faults import step
+from rootless.engine.monitor.handover import fork_monitor
 from rootless.engine.monitor.loop import Monitor
 from rootless.engine.request import CreateRequest
 from rootless.engine.start import Starter, myself, open_log
 from rootless.jsontext import loads
 from rootless.kernel.pidfd import boot_id, start_time
-from rootless.runtime.channel import describe_error, restore_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +44,7 @@ def run_foreground(
 
 def run_detached(store: Store, request: CreateRequest, tell: Tell) -> str:
     """Make a container and leave it running; its id. Raises RootlessError where it could not be started."""
-    return _fork_monitor(store, _new(store, request, tell), [])[0]
+    return _in_child(store, _new(store, request, tell), [])[0]
 
 
 def start_detached(store: Store, reference: str, tell: Tell) -> str:
@@ -58,7 +55,7 @@ def start_detached(store: Store, reference: str, tell: Tell) -> str:
     container = _startable(store, reference)
     if container.alive:
         return container.id
-    return _fork_monitor(store, _existing(store, container, tell), [])[0]
+    return _in_child(store, _existing(store, container, tell), [])[0]
 
 
 def start_attached(
@@ -188,8 +185,11 @@ def _record_failure(store: Store, container_id: str, state: str, error: BaseExce
 
 
 def _be_monitor(store: Store, launcher: Launcher, local_input: bool, sig_proxy: bool) -> int:
+    from rootless.engine.monitor.finish import finish
+
     starter, log, auto_remove = launcher()
-    monitor = Monitor(starter.monitor_state(auto_remove, log, local_input, []), store)
+    state = starter.monitor_state(auto_remove, log, local_input, [])
+    monitor = Monitor(state, True, lambda state, code: finish(state, code, store))
     if sig_proxy:
         monitor.proxy_signals()
     return monitor.run()
@@ -202,60 +202,19 @@ def _follow_child(store: Store, launcher: Launcher, interactive: bool, detach_ke
 
     keys = parse_detach_keys(detach_keys)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-    _, process = _fork_monitor(store, launcher, [theirs.detach()])
+    _, process = _in_child(store, launcher, [theirs.detach()])
     return Attachment(ours, process, interactive, True, keys, sig_proxy).follow()
 
 
-def _fork_monitor(store: Store, launcher: Launcher, clients: list[int]) -> tuple[str, tuple[int, int, str]]:
+def _in_child(store: Store, launcher: Launcher, clients: list[int]) -> tuple[str, tuple[int, int, str]]:
     """Have a child start the container and become its monitor; returns, once its program runs, the container's id and
-    (pid, start time, boot id) of its pid 1.
+    (pid, start time, boot id) of its pid 1."""
 
-    Raises what the child met. `clients` are the child's.
-    """
+    def launch() -> tuple[dict[str, Any], Any]:
+        starter, log, auto_remove = launcher()
+        state = starter.monitor_state(auto_remove, log, False, clients)
+        return state, (starter.identity, (starter.pid, start_time(starter.pid) or 0, boot_id()))
+
     store.forget()
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    if os.fork() == 0:
-        os.close(reader)
-        _live_as_monitor(store, launcher, clients, writer)
-    for fd in (writer, *clients):
-        os.close(fd)
-    with open(reader, "rb", buffering=0) as pipe:
-        answer = pipe.readall()
-    if not answer:
-        from rootless.errors import RootlessError
-
-        raise RootlessError("starting the container: its monitor was killed")
-    succeeded, value = marshal.loads(answer)
-    if not succeeded:
-        raise restore_error(value)
-    container_id, process = value
+    container_id, process = fork_monitor(launch, clients)
     return container_id, process
-
-
-def _live_as_monitor(store: Store, launcher: Launcher, clients: list[int], report: int) -> None:
-    """The life of the forked child; never returns."""
-    code = 1
-    try:
-        try:
-            starter, log, auto_remove = launcher()
-            state = starter.monitor_state(auto_remove, log, False, clients)
-            os.setsid()
-            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-            for fd in (0, 1, 2):
-                os.dup2(null, fd)
-            process = (starter.pid, start_time(starter.pid) or 0, boot_id())
-            answer = marshal.dumps((True, (starter.identity, process)))
-        except KeyboardInterrupt:
-            code = 130
-            return
-        except BaseException as error:
-            os.write(report, marshal.dumps((False, describe_error(error))))
-            return
-        os.write(report, answer)
-        os.close(report)
-        step("reported")
-        from rootless.engine.monitor.handover import become_lean
-
-        become_lean(state)
-    finally:
-        os._exit(code)

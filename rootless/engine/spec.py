@@ -6,7 +6,7 @@ Pure: nothing is read but the environment and the files that options name, nothi
 from __future__ import annotations
 
 from rootless.errors import UsageError
-from rootless.kernel.capabilities import CAPS, DEFAULT
+from rootless.kernel.capabilities import CAPS, DEFAULT, last_capability
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ def environment(request: CreateRequest, image: Config, hostname: str) -> list[st
 
 def capabilities(request: CreateRequest) -> list[str]:
     """Names of the capabilities that the container may have. Raises UsageError for unknown ones."""
-    from rootless.kernel.capabilities import last_capability
-
-    known = [name for name, number in CAPS.items() if number <= last_capability()]
+    known = all_capabilities()
     names = set(known if request.privileged else DEFAULT)
     if request.cap_add or request.cap_drop:
         added = [_capability(text) for text in request.cap_add]
@@ -100,6 +98,12 @@ def capabilities(request: CreateRequest) -> list[str]:
         names |= {name for name in added if name != "ALL"}
         names -= {name for name in dropped if name != "ALL"}
     return [name for name in known if name in names]
+
+
+def all_capabilities() -> list[str]:
+    """Names of all capabilities that this kernel knows."""
+    last = last_capability()
+    return [name for name, number in CAPS.items() if number <= last]
 
 
 def _capability(text: str) -> str:

@@ -15,6 +15,7 @@ import time
 from rootless.engine import cleanup, networking, records
 from rootless.engine.faults import step
 from rootless.engine.monitor.attach_server import listen
+from rootless.engine.seccomp import seccomp_filter
 from rootless.kernel.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -108,7 +109,7 @@ class Starter:
             "target": config["root"]["path"],
             "user": request.user or "",
             "stdio": self._stdio,
-            "seccomp": _filter(store, config),
+            "seccomp": seccomp_filter(store, config),
         }
         if request.init:
             from rootless.engine.create import find_init
@@ -207,21 +208,6 @@ def _depth(mount: dict[str, Any]) -> int:
     """Mount points in the order of their depth, so that none covers another; the sort is stable."""
     path = str(mount["destination"]).strip("/")
     return path.count("/") + 1 if path else 0
-
-
-def _filter(store: Store, config: dict[str, Any]) -> bytes | None:
-    """The system-call filter of the configuration, from the cache where it was made before."""
-    wanted = config["annotations"].get("org.rootless.seccomp")
-    if wanted == "unconfined":
-        return None
-    from rootless.runtime.seccomp_profile import program
-
-    profile = None
-    if wanted:
-        from rootless.engine.profiles import read_profile
-
-        profile = read_profile(wanted)
-    return program(profile, config["process"]["capabilities"]["bounding"], f"{store.root}/seccomp")
 
 
 def open_log(store: Store, container_id: str, request: CreateRequest) -> int:

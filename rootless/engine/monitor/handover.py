@@ -1,5 +1,5 @@
-"""From the process that started a detached container to the lean interpreter that watches it: same pid, same children,
-same descriptors."""
+"""Monitors that outlive the command which made them: a forked child starts the container, reports that it runs, and
+becomes a lean interpreter: same pid, same children, same descriptors."""
 
 from __future__ import annotations
 
@@ -7,15 +7,70 @@ import marshal
 import os
 import sys
 
+from rootless.engine.faults import step
+from rootless.runtime.channel import describe_error, restore_error
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
+    State = dict[str, Any]
+
 _DESCRIPTORS = ("pidfd", "userns_fd", "output", "error", "input", "log", "server")
+_INTERRUPTED = 130
 
 
-def become_lean(state: dict[str, Any]) -> NoReturn:
-    """Execute `lean.py` with this state (`Starter.monitor_state`)."""
+def fork_monitor(launch: Callable[[], tuple[State, Any]], childs: list[int]) -> Any:
+    """Call `launch` in a child, which returns the monitor's state (`Starter.monitor_state`) and a value; that value.
+
+    The child goes on as the monitor, in a session of its own. `childs`: descriptors that are its alone. Raises what
+    `launch` raised.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    if os.fork() == 0:
+        os.close(reader)
+        _live(launch, writer)
+    for fd in (writer, *childs):
+        os.close(fd)
+    with open(reader, "rb", buffering=0) as pipe:
+        answer = pipe.readall()
+    if not answer:
+        from rootless.errors import RootlessError
+
+        raise RootlessError("starting the container: its monitor was killed")
+    succeeded, value = marshal.loads(answer)
+    if not succeeded:
+        raise restore_error(value)
+    return value
+
+
+def _live(launch: Callable[[], tuple[State, Any]], report: int) -> NoReturn:
+    """The life of the child."""
+    code = 1
+    try:
+        try:
+            state, value = launch()
+            answer = marshal.dumps((True, value))
+            os.setsid()
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            for fd in (0, 1, 2):
+                os.dup2(null, fd)
+        except KeyboardInterrupt:
+            os._exit(_INTERRUPTED)
+        except BaseException as error:
+            os.write(report, marshal.dumps((False, describe_error(error))))
+            os._exit(code)
+        os.write(report, answer)
+        os.close(report)
+        step("reported")
+        become_lean(state)
+    finally:
+        os._exit(code)
+
+
+def become_lean(state: State) -> NoReturn:
+    """Execute `lean.py` with this state."""
     here = os.path.dirname(os.path.abspath(__file__))
     root = here.rsplit("/", 3)[0]
     # storage and network lie beside rootless, or where an editable installation put them

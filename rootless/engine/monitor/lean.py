@@ -19,9 +19,15 @@ def _state(fd: int) -> dict[str, object]:
     return state
 
 
+def _finish(state: dict[str, object], code: int) -> None:
+    from rootless.engine.monitor.finish import finish
+
+    finish(state, code)
+
+
 if __name__ == "__main__":
     given = _state(int(sys.argv[1]))
     sys.path[:] = given["path"]  # type: ignore[call-overload]
     from rootless.engine.monitor.loop import Monitor
 
-    posix._exit(Monitor(given).run())
+    posix._exit(Monitor(given, end=_finish if given["server"] != -1 else None).run())

@@ -34,13 +34,14 @@ PROXIED = tuple(
 class Monitor:
     """One container being watched. `state` is what `handover` describes.
 
-    `store` is given where this process is a foreground `run`: its own standard streams then take part, the input where
-    state["local_input"] says so.
+    `local`: this process's own standard streams take part, the input where state["local_input"] says so. `end(state,
+    code)` is called when it has ended, before those who wait are told.
     """
 
-    def __init__(self, state: dict[str, Any], store: Any = None) -> None:
-        local = store is not None
-        self._store = store
+    def __init__(
+        self, state: dict[str, Any], local: bool = False, end: Callable[[dict[str, Any], int], None] | None = None
+    ) -> None:
+        self._end = end
         self.state = state
         self.pid: int = state["pid"]
         self.pidfd: int = state["pidfd"]
@@ -337,8 +338,6 @@ class Monitor:
         self.status = os.waitpid(self.pid, 0)[1]
 
     def _finish(self) -> int:
-        from rootless.engine.monitor.finish import finish
-
         assert self.status is not None
         code = os.waitstatus_to_exitcode(self.status)
         code = 128 - code if code < 0 else code
@@ -346,7 +345,8 @@ class Monitor:
         for fd in list(self._sources):
             while self._pump(fd):
                 pass
-        finish(self.state, code, self._store)
+        if self._end is not None:
+            self._end(self.state, code)
         end = b"E%d" % code
         for client in self._clients.values():
             client.offer(end)

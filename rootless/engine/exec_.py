@@ -1,0 +1,218 @@
+"""`exec`: another process in a running container, a child of the command that asked for it."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from rootless.engine.recover import find
+from rootless.errors import ConflictError
+from rootless.jsontext import loads
+from rootless.kernel.pidfd import open_if_same, start_time
+from rootless.runtime.enter import enter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.engine.records import Container
+    from rootless.engine.start import Tell
+    from rootless.runtime.enter import Entered
+    from storage.store import Store
+
+
+class ExecRequest:
+    """What to run. `env`: NAME=VALUE, or NAME alone; `user`, `workdir`: None for those of the container."""
+
+    __slots__ = ("command", "env", "env_file", "interactive", "privileged", "tty", "user", "workdir")
+
+    def __init__(
+        self,
+        command: list[str],
+        env: list[str] | None = None,
+        env_file: list[str] | None = None,
+        interactive: bool = False,
+        privileged: bool = False,
+        tty: bool = False,
+        user: str | None = None,
+        workdir: str | None = None,
+    ) -> None:
+        self.command = command
+        self.env = env or []
+        self.env_file = env_file or []
+        self.interactive = interactive
+        self.privileged = privileged
+        self.tty = tty
+        self.user = user
+        self.workdir = workdir
+
+    @classmethod
+    def from_options(cls, options: Any) -> ExecRequest:
+        """From an object with one attribute per option of the command line."""
+        return cls(**{name: getattr(options, name) for name in cls.__slots__})
+
+
+def exec_foreground(
+    store: Store, reference: str, request: ExecRequest, tell: Tell, detach_keys: str | None = None
+) -> int:
+    """Run a command in a container and stay until it ends; its exit code (0 where the user has detached).
+
+    `tell` is given warnings. Raises NotFoundError, ConflictError where the container does not run, CommandNotFoundError
+    (127), CannotInvokeError (126).
+    """
+    target = _Target(store, reference, request)
+    if request.tty:
+        return _exec_on_terminal(target, tell, detach_keys)
+    # What a container may hold of ours is a pipe or /dev/null. A terminal it could read, a file it could open anew.
+    plain = [fd for fd in (1, 2) if _is_harmless(fd)]
+    stdio: list[int | None] = [None, 1, 2]
+    ours = {0: -1, 1: -1, 2: -1}
+    for fd in (1, 2):
+        if fd not in plain:
+            ours[fd], stdio[fd] = os.pipe2(os.O_CLOEXEC)
+    if request.interactive:
+        if _is_harmless(0):
+            stdio[0] = 0
+        else:
+            stdio[0], ours[0] = os.pipe2(os.O_CLOEXEC)
+    entered = target.enter(stdio, True)
+    for fd, end in enumerate(stdio):
+        if end is not None and end != fd:
+            os.close(end)
+    for warning in entered.warnings:
+        tell(warning)
+    return _watch(entered, ours)
+
+
+def exec_detached(store: Store, reference: str, request: ExecRequest) -> None:
+    """Run a command in a container and leave it to itself. Raises as `exec_foreground`."""
+    target = _Target(store, reference, request)
+    entered = target.enter([None, None, None], False)
+    os.close(entered.pidfd)
+
+
+class _Target:
+    """The process object for an exec, and where it goes."""
+
+    def __init__(self, store: Store, reference: str, request: ExecRequest) -> None:
+        container = find(store, reference)
+        self.container = container
+        self.interactive = request.interactive
+        self.pidfd = -1
+        pidfd = None
+        if container.state == "running":
+            pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
+        if pidfd is None:
+            raise ConflictError(
+                f"running a command in {container.name}: it is not running ({container.state})",
+                f"rootless start {container.name}",
+            )
+        self.pidfd = pidfd
+        with open(store.layout.container(container.id) + "/config.json", "rb", buffering=0) as file:
+            config = loads(file.readall())
+        self.process = _process(config["process"], request)
+        self.user = request.user
+        if self.user is None:
+            self.user = loads(container.request).get("user") or ""
+        self.seccomp = None
+        if not request.privileged:
+            from rootless.engine.seccomp import seccomp_filter
+
+            self.seccomp = seccomp_filter(store, config)
+
+    def enter(self, stdio: list[int | None], die_with_caller: bool) -> Entered:
+        entered = enter(
+            self.container.pid,
+            self.pidfd,
+            self.process,
+            user=self.user,
+            stdio=stdio,
+            seccomp=self.seccomp,
+            die_with_caller=die_with_caller,
+        )
+        os.close(self.pidfd)
+        return entered
+
+
+def _process(of_container: dict[str, Any], request: ExecRequest) -> dict[str, Any]:
+    from rootless.engine.spec import all_capabilities
+
+    process = dict(of_container)
+    process["args"] = request.command
+    process["terminal"] = request.tty
+    if request.workdir is not None:
+        process["cwd"] = request.workdir
+    if request.privileged:
+        names = all_capabilities()
+        process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), names)
+    if request.env or request.env_file or request.tty:
+        from rootless.engine.environment import resolve
+
+        lines = [*process["env"], *(["TERM=xterm"] if request.tty else []), *resolve(request.env, request.env_file)]
+        process["env"] = [f"{name}={value}" for name, value in dict(line.split("=", 1) for line in lines).items()]
+    return process
+
+
+def _is_harmless(fd: int) -> bool:
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return False
+    return stat.S_ISFIFO(found.st_mode) or (stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3))
+
+
+def _state(entered: Entered, ours: dict[int, int], tty: bool, clients: list[int]) -> dict[str, Any]:
+    """As `Starter.monitor_state`, for a process that leaves no record."""
+    return {
+        "pid": entered.pid,
+        "pidfd": entered.pidfd,
+        "userns_fd": -1,
+        "tty": tty,
+        "output": ours[1],
+        "error": ours[2],
+        "input": ours[0],
+        "local_input": True,
+        "log": -1,
+        "server": -1,
+        "clients": clients,
+        "helper": None,
+    }
+
+
+def _watch(entered: Entered, ours: dict[int, int]) -> int:
+    from rootless.engine.monitor.loop import Monitor
+
+    monitor = Monitor(_state(entered, ours, False, []), local=True)
+    monitor.proxy_signals()
+    return monitor.run()
+
+
+def _exec_on_terminal(target: _Target, tell: Tell, detach_keys: str | None) -> int:
+    """A child becomes the parent of the command, so that it goes on when the user detaches."""
+    import _socket
+
+    from rootless.engine.attach import Attachment, parse_detach_keys, window_size
+    from rootless.engine.monitor.handover import fork_monitor
+
+    keys = parse_detach_keys(detach_keys)
+    size = window_size()
+    if size is not None:
+        target.process["consoleSize"] = {"height": size[0], "width": size[1]}
+    ours, other = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    theirs = other.detach()
+
+    def launch() -> tuple[dict[str, Any], Any]:
+        entered = target.enter([None, None, None], False)
+        for warning in entered.warnings:
+            tell(warning)
+        assert entered.terminal is not None
+        ends = {0: entered.terminal, 1: entered.terminal, 2: -1}
+        state = _state(entered, ends, True, [theirs])
+        return {**state, "id": target.container.id, "root": ""}, _identity(entered.pid, target.container)
+
+    process = fork_monitor(launch, [theirs])
+    return Attachment(ours, process, target.interactive, True, keys, False).follow()
+
+
+def _identity(pid: int, container: Container) -> tuple[int, int, str]:
+    return pid, start_time(pid) or 0, container.boot_id

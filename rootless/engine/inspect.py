@@ -1,0 +1,272 @@
+"""`inspect` of a container: Podman's structure, from the row, the configuration on disk and the image's summary."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from rootless.engine.cleanup import run_directory
+from rootless.engine.signals import parse_signal, signal_name
+from rootless.engine.start import log_path
+from rootless.engine.stop import DEFAULT_TIMEOUT
+from rootless.jsontext import loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.engine.records import Container
+    from storage.store import Store
+
+
+def inspect_container(store: Store, container: Container, size: bool = False) -> dict[str, Any]:
+    """Everything that is known of a container, with Podman's keys (Docker's are among them)."""
+    request = loads(container.request)
+    directory = store.layout.container(container.id)
+    config = _read_config(directory)
+    process = config.get("process") or {}
+    args = process.get("args") or []
+    ports = loads(container.ports)
+    found: dict[str, Any] = {
+        "Id": container.id,
+        "Created": _time(container.created),
+        "Path": args[0] if args else "",
+        "Args": args[1:],
+        "State": _state(container),
+        "Image": container.image_id,
+        "ImageName": container.image_name,
+        "Rootfs": "",
+        "ResolvConfPath": _live(store, container, "resolv.conf"),
+        "HostnamePath": _live(store, container, "hostname"),
+        "HostsPath": _live(store, container, "hosts"),
+        "StaticDir": directory,
+        "OCIConfigPath": directory + "/config.json",
+        "OCIRuntime": "rootless",
+        "Name": container.name,
+        "Driver": container.driver,
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "RestartCount": 0,
+        "EffectiveCaps": (process.get("capabilities") or {}).get("effective"),
+        "BoundingCaps": (process.get("capabilities") or {}).get("bounding"),
+        "ExecIDs": [],
+        "GraphDriver": _graph_driver(store, container, directory),
+        "Mounts": request.get("inspected_mounts", []),
+        "Dependencies": [],
+        "NetworkSettings": _network_settings(container, ports, request),
+        "Namespace": "",
+        "IsInfra": False,
+        "IsService": False,
+        "Config": _config(container, request, config),
+        "HostConfig": _host_config(store, container, request, config, ports),
+    }
+    if size:
+        found["SizeRw"], found["SizeRootFs"] = _sizes(store, container, directory)
+    return found
+
+
+def _read_config(directory: str) -> dict[str, Any]:
+    try:
+        with open(directory + "/config.json", "rb") as file:
+            config: dict[str, Any] = loads(file.read())
+            return config
+    except (OSError, ValueError):  # a crash before it was written
+        return {}
+
+
+def _live(store: Store, container: Container, name: str) -> str:
+    return f"{run_directory(store, container.id)}/{name}" if container.alive else ""
+
+
+def _time(moment: float) -> str:
+    """RFC 3339 in UTC; Go's zero time where there was no such moment."""
+    if not moment:
+        return "0001-01-01T00:00:00Z"
+    whole = int(moment)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((moment - whole) * 1e9):09d}Z"
+
+
+def _state(container: Container) -> dict[str, Any]:
+    return {
+        "OciVersion": "1.1.0",
+        "Status": container.state,
+        "Running": container.state in ("running", "stopping"),
+        "Paused": container.state == "paused",
+        "Restarting": False,
+        "OOMKilled": bool(container.oom_killed),
+        "Dead": False,
+        "Pid": container.pid,
+        "ConmonPid": container.monitor_pid,
+        "ExitCode": container.exit_code,
+        "Error": container.error,
+        "StartedAt": _time(container.started),
+        "FinishedAt": _time(container.finished),
+        "CheckpointedAt": _time(0),
+        "RestoredAt": _time(0),
+    }
+
+
+def _graph_driver(store: Store, container: Container, directory: str) -> dict[str, Any]:
+    data = {"MergedDir": directory + "/merged", "UpperDir": directory + "/upper", "WorkDir": directory + "/work"}
+    if container.driver == "vfs":
+        data = {"MergedDir": directory + "/rootfs"}
+    else:
+        from rootless.engine.records import layers_of
+
+        layers = [store.layout.diff(diff_id) for diff_id in reversed(layers_of(store.db, container.id))]
+        data["LowerDir"] = ":".join(layers)
+    return {"Name": container.driver, "Data": data}
+
+
+def _port_map(ports: list[list[Any]]) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = {}
+    for host_ip, host_port, container_port, protocol in ports:
+        binding = {"HostIp": host_ip or "0.0.0.0", "HostPort": str(host_port)}
+        found.setdefault(f"{container_port}/{protocol}", []).append(binding)
+    return found
+
+
+def _network_settings(container: Container, ports: list[list[Any]], request: dict[str, Any]) -> dict[str, Any]:
+    network = loads(container.network)
+    address = gateway = ""
+    length = 0
+    if network.get("mode") == "slirp4netns" and container.alive:
+        from rootless.engine.networking import slirp_options
+
+        options = slirp_options(network.get("options", ""))
+        address, gateway = options.container_address, options.gateway
+        length = int(options.cidr.partition("/")[2])
+    published: dict[str, Any] = dict.fromkeys(_exposed(request))
+    published |= _port_map(ports)
+    return {
+        "EndpointID": "",
+        "Gateway": gateway,
+        "IPAddress": address,
+        "IPPrefixLen": length,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "MacAddress": "",
+        "Bridge": "",
+        "SandboxID": "",
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "Ports": published,
+        "SandboxKey": f"/proc/{container.pid}/ns/net" if container.pid else "",
+    }
+
+
+def _exposed(request: dict[str, Any]) -> list[str]:
+    """What the image and --expose say the container listens on, as "80/tcp"."""
+    names = list(request.get("image_config", {}).get("ExposedPorts") or {}) + request.get("expose", [])
+    return sorted({name if "/" in name else name + "/tcp" for name in names})
+
+
+def _config(container: Container, request: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    process = config.get("process") or {}
+    image = request.get("image_config", {})
+    entrypoint = image.get("Entrypoint")
+    if "entrypoint" in request:
+        from rootless.engine.spec import parse_entrypoint
+
+        entrypoint = parse_entrypoint(request["entrypoint"])
+    command = request.get("command") or (None if "entrypoint" in request else image.get("Cmd"))
+    return {
+        "Hostname": config.get("hostname", ""),
+        "Domainname": "",
+        "User": request.get("user", ""),
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "Tty": request.get("tty", False),
+        "OpenStdin": request.get("interactive", False),
+        "StdinOnce": False,
+        "Env": process.get("env", []),
+        "Cmd": command,
+        "Image": container.image_name,
+        "Volumes": {path: {} for path in image.get("Volumes") or {}} or None,
+        "WorkingDir": process.get("cwd", "/"),
+        "Entrypoint": entrypoint,
+        "ExposedPorts": {port: {} for port in _exposed(request)} or None,
+        "OnBuild": None,
+        "Labels": loads(container.labels),
+        "Annotations": config.get("annotations", {}),
+        "StopSignal": signal_name(parse_signal(request.get("stop_signal") or "SIGTERM")),
+        "StopTimeout": request.get("stop_timeout", DEFAULT_TIMEOUT),
+        "Umask": "0022",
+    }
+
+
+def _host_config(
+    store: Store, container: Container, request: dict[str, Any], config: dict[str, Any], ports: list[list[Any]]
+) -> dict[str, Any]:
+    from rootless.engine import spec
+
+    network = loads(container.network)
+    mode = network.get("mode", "")
+    options = network.get("options", "")
+    shm = request.get("shm_size")
+    binds = [
+        f"{mount.get('Name') or mount['Source']}:{mount['Destination']}:{'rw' if mount['RW'] else 'ro'}"
+        for mount in request.get("inspected_mounts", [])
+    ]
+    return {
+        "Binds": binds,
+        "ContainerIDFile": request.get("cidfile", ""),
+        "LogConfig": {
+            "Type": request.get("log_driver", "k8s-file"),
+            "Config": None,
+            "Path": log_path(store, container.id, request.get("log_opt", [])),
+            "Tag": "",
+            "Size": "0B",
+        },
+        "NetworkMode": f"{mode}:{options}" if options else mode,
+        "PortBindings": _port_map(ports),
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "AutoRemove": bool(container.auto_remove),
+        "CapAdd": request.get("cap_add", []),
+        "CapDrop": request.get("cap_drop", []),
+        "Dns": request.get("dns", []),
+        "DnsOptions": request.get("dns_option", []),
+        "DnsSearch": request.get("dns_search", []),
+        "ExtraHosts": request.get("add_host", []),
+        "GroupAdd": request.get("group_add", []),
+        "IpcMode": "private",
+        "PidMode": "private",
+        "UTSMode": "private",
+        "UsernsMode": "",
+        "CgroupMode": "private",
+        "Privileged": request.get("privileged", False),
+        "PublishAllPorts": False,
+        "ReadonlyRootfs": request.get("read_only", False),
+        "SecurityOpt": request.get("security_opt", []),
+        "Tmpfs": {text.partition(":")[0]: text.partition(":")[2] for text in request.get("tmpfs", [])},
+        "ShmSize": spec.size_in_bytes(shm, "--shm-size") if shm else spec.DEFAULT_SHM_SIZE,
+        "Runtime": "rootless",
+        "Init": request.get("init", False),
+        "Ulimits": [
+            {"Name": limit["type"], "Soft": limit["soft"], "Hard": limit["hard"]}
+            for limit in (config.get("process") or {}).get("rlimits", [])
+        ],
+    }
+
+
+def _sizes(store: Store, container: Container, directory: str) -> tuple[int, int]:
+    """Bytes that the container has written, and those of its whole root file system."""
+    upper = directory + ("/rootfs" if container.driver == "vfs" else "/upper")
+    written = store.user_namespace().run(_tree_size, upper)
+    row = store.db.execute("SELECT size FROM images WHERE id = ?", (container.image_id,)).fetchone()
+    return written, written + (row[0] if row else 0)
+
+
+def _tree_size(path: str) -> int:
+    total = 0
+    for directory, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(f"{directory}/{name}").st_size
+            except OSError:
+                continue
+    return total

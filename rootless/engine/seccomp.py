@@ -1,0 +1,37 @@
+"""The system-call filter of a container: the default profile, a profile in a file, or none."""
+
+from __future__ import annotations
+
+from rootless.runtime.seccomp_profile import program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from storage.store import Store
+
+
+def seccomp_filter(store: Store, config: dict[str, Any]) -> bytes | None:
+    """The BPF program for an OCI configuration of ours, from the cache where it was made before; None for no filter."""
+    wanted = config["annotations"].get("org.rootless.seccomp")
+    if wanted == "unconfined":
+        return None
+    profile = read_profile(wanted) if wanted else None
+    return program(profile, config["process"]["capabilities"]["bounding"], f"{store.root}/seccomp")
+
+
+def read_profile(path: str) -> dict[str, Any]:
+    """The seccomp profile in the file `path`, as Docker and Podman take them. Raises NotFoundError, UsageError."""
+    from rootless.errors import NotFoundError, UsageError
+    from rootless.jsontext import loads
+
+    try:
+        with open(path, "rb") as file:
+            profile = loads(file.read())
+    except OSError as error:
+        raise NotFoundError(f"--security-opt seccomp={path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"--security-opt seccomp={path}: not JSON: {error}") from None
+    if not isinstance(profile, dict):
+        raise UsageError(f"--security-opt seccomp={path}: not a seccomp profile")
+    return profile
