@@ -25,16 +25,17 @@ def write(text: str) -> None:
     write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
-def write_bytes(data: bytes) -> None:
-    """As `write`, for bytes."""
+def write_bytes(data: bytes, stream: int = _STDOUT) -> None:
+    """As `write`, for bytes; `stream` 2 is standard error."""
     view = memoryview(data)
     try:
         while view:
-            view = view[os.write(_STDOUT, view) :]
+            view = view[os.write(stream, view) :]
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise RootlessError(f"writing to standard output: {error.strerror}") from None
+        name = "output" if stream == _STDOUT else "error"
+        raise RootlessError(f"writing to standard {name}: {error.strerror}") from None
 
 
 def lines(rows: Iterable[str]) -> None:

@@ -59,8 +59,9 @@ def each(
     act: Callable[[str], object],
     ignored: type[RootlessError] | None = None,
     at_once: bool = False,
+    shows_names: bool = True,
 ) -> int:
-    """Do `act` to each; print its name when done. A failure is told and the others still have their turn.
+    """Do `act` to each; with `shows_names` print its name when done. A failure is told and the others still have their turn.
 
     Failures of class `ignored` are passed over. `at_once`: side by side, for what consists of waiting; each `act` then
     runs in a process of its own. Returns the exit code of the last failure, or 0.
@@ -71,7 +72,8 @@ def each(
             act(name)
         except RootlessError as error:
             return 0 if ignored is not None and isinstance(error, ignored) else tell(error, settings.log_level)
-        write(name + "\n")
+        if shows_names:
+            write(name + "\n")
         return 0
 
     if at_once and len(names) > 1:
