@@ -135,13 +135,18 @@ def _check_file(kind: str, path: str, name: str, uid: int) -> Iterator[Finding]:
             "each of you can touch the files of the other's containers",
             (as_root(f"sed -i {ours.line}d {path}"), _add_command(kind, name, entries)),
         )
-    if total < sum(count for _, count in valid):
+    useless = _useless(valid, kind, own)
+    if useless:
         sound = False
         yield Finding(
             check,
             WARNING,
             f"{path}: ranges of {name or uid} overlap, hold our own id, or do not exist in this container; "
             f"{total} ids are left of them",
+            tuple(
+                as_root(f"usermod --del-sub{kind}s {start}-{start + count - 1} {name or '$(id -un)'}")
+                for start, count in useless
+            ),
         )
     if total < ENOUGH:
         text = f"{path}: {total} for {name or uid}; images take {ENOUGH} for granted"
@@ -150,6 +155,18 @@ def _check_file(kind: str, path: str, name: str, uid: int) -> Iterator[Finding]:
         yield Finding(check, WARNING, text, (_add_command(kind, name, entries),))
     elif sound:
         yield Finding(check, OK, f"{path}: {total} for {name or uid}")
+
+
+def _useless(ranges: list[tuple[int, int]], kind: str, own: int) -> list[tuple[int, int]]:
+    """The ranges of which not every id can be used beside those before them."""
+    found = []
+    taken = [(own, 1)]
+    for one in ranges:
+        kept = clip([one], own_ids(kind), taken)
+        if sum(count for _, count in kept) < one[1]:
+            found.append(one)
+        taken += kept
+    return found
 
 
 def _entries(path: str) -> list[Entry]:

@@ -24,6 +24,7 @@ profile rootless {path} flags=(unconfined) {{
   include if exists <local/rootless>
 }}
 """
+_NEWER = ("install and boot a newer kernel",)
 _OUTER_OPTIONS = {
     "docker": "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
     "--security-opt systempaths=unconfined --device /dev/fuse --device /dev/net/tun ...",
@@ -39,9 +40,11 @@ def check_kernel() -> Iterator[Finding]:
     release = os.uname().release
     numbers = tuple(int(part) for part in re.findall(r"\d+", release)[:2])
     if numbers < (4, 18):
-        yield Finding("kernel", PROBLEM, f"{release} is too old: 4.18 is needed, 5.11 for overlays", ("uname -r",))
+        yield Finding("kernel", PROBLEM, f"{release} is too old: 4.18 is needed, 5.11 for overlays", _NEWER)
     elif numbers < (5, 11):
-        yield Finding("kernel", WARNING, f"{release}: overlays of users need 5.11, so fuse-overlayfs or vfs serves")
+        yield Finding(
+            "kernel", WARNING, f"{release}: overlays of users need 5.11; fuse-overlayfs or vfs serves", _NEWER
+        )
     else:
         yield Finding("kernel", OK, release)
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-from rootless.engine.doctor.finding import OK, PROBLEM, WARNING, Finding
+from rootless.engine.doctor.finding import OK, PROBLEM, WARNING, Finding, as_root
 from rootless.engine.hostfacts import NETWORK_FILE_SYSTEMS, existing_ancestor, mount_of
 from rootless.errors import RootlessError
 from rootless.kernel.files import reflink, remove_tree
@@ -35,7 +35,7 @@ def check_store(root: str) -> Iterator[Finding]:
         yield Finding("store", WARNING, text, (_ELSEWHERE,))
     elif "noexec" in mount.options:
         text = f"{where}, mounted noexec: programs of a container whose files are copies (vfs) do not start"
-        yield Finding("store", WARNING, text, (f"sudo mount -o remount,exec {mount.place}",))
+        yield Finding("store", WARNING, text, (as_root(f"mount -o remount,exec {mount.place}"),))
     else:
         yield Finding("store", OK, where)
     yield from _check_room(place)

@@ -30,7 +30,7 @@ def check_cgroups() -> Iterator[Finding]:
         if found.controllers:
             yield Finding("control groups", OK, f"v1, ours to write: {', '.join(found.controllers)}")
             return
-        mend = () if outer_container() else _unified()
+        mend = ("boot the host around this container with control groups v2",) if outer_container() else _unified()
         yield Finding("control groups", WARNING, f"v1, which users cannot have delegated: {only_limits}", mend)
     else:
         mend = (as_root("mount -t cgroup2 none /sys/fs/cgroup"),)
