@@ -61,8 +61,9 @@ def each(
     at_once: bool = False,
     shows_names: bool = True,
 ) -> int:
-    """Do `act` to each; with `shows_names` print its name when done. A failure is told and the others still have their turn.
+    """Do `act` to each; with `shows_names` print its name when done.
 
+    A failure is told, and the others still have their turn.
     Failures of class `ignored` are passed over. `at_once`: side by side, for what consists of waiting; each `act` then
     runs in a process of its own. Returns the exit code of the last failure, or 0.
     """
