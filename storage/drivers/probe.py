@@ -1,0 +1,111 @@
+"""Finds out which drivers work here, by using them: a kernel's version says little about what it lets us do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from typing import Any
+
+from rootless import jsontext
+from rootless.errors import KernelError, RootlessError, StorageError
+from rootless.kernel.files import remove_tree
+from rootless.kernel.idmaps import default_user_map
+from rootless.kernel.mounts import MNT_DETACH, umount
+from rootless.kernel.userns import UserNamespace
+from storage.drivers import FUSE_OVERLAYFS, OVERLAY, VFS
+from storage.drivers.fuse_overlayfs import INSTALL, PROGRAM, serve_stack
+from storage.drivers.overlay import mount_stack
+from storage.layout import Layout
+
+HINTS = {
+    OVERLAY: "a kernel from 5.11 on mounts overlays for users; else use --storage-driver fuse-overlayfs",
+    FUSE_OVERLAYFS: f"{INSTALL}, and have /dev/fuse readable and writable for you",
+}
+
+
+def programs() -> bool:
+    """Whether what fuse-overlayfs needs is there."""
+    return shutil.which(PROGRAM) is not None and os.access("/dev/fuse", os.R_OK | os.W_OK)
+
+
+def probe(layout: Layout) -> dict[str, Any]:
+    """Try each driver and remember the result in <root>/driver.json: `default`, and `refused` (driver -> reason)."""
+    layout.create()
+    refused: dict[str, str] = {}
+    for driver, mount in ((OVERLAY, mount_stack), (FUSE_OVERLAYFS, serve_stack)):
+        if driver == FUSE_OVERLAYFS and not programs():
+            missing = PROGRAM if shutil.which(PROGRAM) is None else "/dev/fuse"
+            refused[driver] = f"{missing} is missing or not accessible"
+            continue
+        reason = _try(layout, driver, mount)
+        if reason is not None:
+            refused[driver] = reason
+    default = next((driver for driver in (OVERLAY, FUSE_OVERLAYFS) if driver not in refused), VFS)
+    found = {
+        "kernel": os.uname().release,
+        "root": layout.root,
+        "default": default,
+        "refused": refused,
+        "programs": programs(),
+    }
+    temporary = f"{layout.tmp}/driver-{os.urandom(4).hex()}"
+    with open(temporary, "w") as file:
+        file.write(jsontext.dumps(found) + "\n")
+    os.rename(temporary, layout.driver_file)
+    return found
+
+
+def _try(layout: Layout, driver: str, mount: Callable[[dict[str, Any], str], None]) -> str | None:
+    """None where the driver works, else why not. Raises KernelError where there are no user namespaces at all."""
+    place = f"{layout.tmp}/probe-{os.urandom(4).hex()}"
+    namespace = UserNamespace.create(default_user_map())
+    os.mkdir(place, 0o700)
+    try:
+        namespace.run(_round_trip, mount, driver, layout.root, place[len(layout.root) + 1 :], mount_ns=True)
+        return None
+    except RootlessError as error:
+        return error.message
+    except OSError as error:
+        return f"{error.filename or driver}: {error.strerror}"
+    finally:
+        if remove_tree(place):
+            namespace.run(remove_tree, place)
+        namespace.close()
+
+
+def _round_trip(mount: Callable[[dict[str, Any], str], None], driver: str, root: str, place: str) -> None:
+    """Two layers, where the upper hides a file and a directory's content; then a deletion and a copy-up by use."""
+    os.umask(0)
+    base = f"{root}/{place}"
+    for name in ("low/dir", "high/dir", "upper", "work", "view"):
+        os.makedirs(f"{base}/{name}")
+    for name in ("low/hidden", "low/dir/hidden", "low/kept", "low/removed"):
+        os.close(os.open(f"{base}/{name}", os.O_WRONLY | os.O_CREAT, 0o644))
+    os.mknod(f"{base}/high/hidden", stat.S_IFCHR, 0)
+    os.setxattr(f"{base}/high/dir", "user.overlay.opaque", b"y")
+    view = f"{base}/view"
+    mount({"driver": driver, "root": root, "lower": [f"{place}/high", f"{place}/low"], "container": place}, view)
+    try:
+        if sorted(os.listdir(view)) != ["dir", "kept", "removed"] or os.listdir(f"{view}/dir"):
+            raise StorageError("whiteouts of a layer are not understood")
+        os.unlink(f"{view}/removed")
+        with open(f"{view}/kept", "a") as file:
+            file.write("more")
+        os.rmdir(f"{view}/dir")
+        os.mkdir(f"{view}/dir")
+        if sorted(os.listdir(view)) != ["dir", "kept"] or os.listdir(f"{view}/dir"):
+            raise StorageError("deletions are not kept")
+        if driver == OVERLAY and not _is_whiteout(f"{base}/upper/removed"):
+            raise StorageError("deletions are kept in a form that others do not understand")
+    finally:
+        try:
+            umount(view, MNT_DETACH)
+        except KernelError:
+            pass
+
+
+def _is_whiteout(path: str) -> bool:
+    found = os.lstat(path)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0

@@ -1,0 +1,31 @@
+"""vfs: each container has its own copy of all layers. Where the file system shares blocks (FICLONE: btrfs, xfs, zfs),
+the copy costs metadata only."""
+
+from __future__ import annotations
+
+from rootless.kernel.mounts import MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT, mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from rootless.kernel.userns import UserNamespace
+    from storage.layout import Layout
+
+
+def build(
+    layout: Layout, container_dir: str, diff_ids: Sequence[str], user_namespace: Callable[[], UserNamespace]
+) -> None:
+    """Copy the layers, bottom first, into `container_dir`/rootfs. Raises StorageError."""
+    from storage.drivers.chain import copy_chain
+
+    diffs = [layout.diff(diff_id) for diff_id in diff_ids]
+    user_namespace().run(copy_chain, diffs, container_dir + "/rootfs")
+
+
+def bind(plan: dict[str, Any], target: str) -> None:
+    """Mount the copy on `target`. Raises KernelError."""
+    mount(plan["rootfs"], target, None, MS_BIND | MS_REC)
+    if plan["read_only"]:
+        mount(None, target, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
