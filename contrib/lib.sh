@@ -64,7 +64,9 @@ as_user() {
     local name=$1 uid home; shift
     uid=$(id -u "$name"); home=$(getent passwd "$name" | cut -d: -f6)
     [ -d "/run/user/$uid" ] || install -d -m 700 -o "$uid" -g "$(id -g "$name")" "/run/user/$uid"
-    setpriv --reuid="$uid" --regid="$(id -g "$name")" --init-groups env -i HOME="$home" USER="$name" LOGNAME="$name" \
+    local kept=()  # how this machine reaches package indexes
+    mapfile -t kept < <(env | grep -E '^(PIP_|SSL_CERT_|(https?|no|all)_proxy=|(HTTPS?|NO|ALL)_PROXY=)')
+    setpriv --reuid="$uid" --regid="$(id -g "$name")" --init-groups env -i "${kept[@]}" HOME="$home" USER="$name" LOGNAME="$name" \
         SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" CI="${CI:-}" XDG_RUNTIME_DIR="/run/user/$uid" \
         PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin "$@"
 }
