@@ -33,7 +33,8 @@ class Channel:
         ancillary = [] if fd is None else [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", fd))]
         message = _LENGTH.pack(len(body)) + body
         sent = self.socket.sendmsg([message], ancillary, _socket.MSG_NOSIGNAL)
-        self.socket.sendall(message[sent:], _socket.MSG_NOSIGNAL)
+        if sent < len(message):  # an empty send would fail where the other side has taken the message and gone
+            self.socket.sendall(message[sent:], _socket.MSG_NOSIGNAL)
 
     def receive(self) -> tuple[str, Any, int | None]:
         """The next (kind, value, descriptor or None). Raises EOFError where the other side has closed."""
