@@ -168,6 +168,12 @@ def _insert(conn: Connection, values: dict[str, Any], diff_ids: list[str], volum
         "INSERT INTO container_layers VALUES (?, ?, ?)",
         [(values["id"], position, diff_id) for position, diff_id in enumerate(diff_ids)],
     )
+    there = conn.execute(
+        "SELECT count(*) FROM container_layers c JOIN layers l ON l.diff_id = c.diff_id WHERE c.container_id = ?",
+        (values["id"],),
+    ).fetchone()[0]
+    if there != len(diff_ids):
+        raise NotFoundError(f"creating a container: the image {values['image_name']} was removed in this moment")
     for name, anonymous in volumes:
         conn.execute(
             "INSERT OR IGNORE INTO volumes (name, created, anonymous) VALUES (?, ?, ?)",
