@@ -26,6 +26,7 @@ from rootless.kernel.namespaces import (
     CLONE_NEWUTS,
 )
 from rootless.kernel.pidfd import boot_id, open_pidfd, start_time
+from rootless.kernel.process import close_range
 from rootless.runtime.launch import begin
 from storage.drivers import mount_rootfs, rootfs_plan
 
@@ -60,6 +61,8 @@ class Starter:
         self.helper: Helper | None = None
         self.output = self.error = self.input = self.server = -1
         self.identity = ""
+        # Helpers outlive us for a moment: what the caller happened to have open is not for them.
+        close_range(3, cloexec=True)
         stdio: list[int | None] = [None, None, None]
         if not tty:
             self.output, out = os.pipe2(os.O_CLOEXEC)

@@ -8,6 +8,7 @@ import os
 import sys
 
 from rootless.engine.faults import step
+from rootless.kernel.process import close_range
 from rootless.runtime.channel import describe_error, restore_error
 
 TYPE_CHECKING = False
@@ -80,6 +81,7 @@ def become_lean(state: State) -> NoReturn:
     kept = {memory, *[state[name] for name in _DESCRIPTORS], *state["clients"]}
     if state["helper"] is not None:
         kept |= {state["helper"]["pidfd"], state["helper"]["exit_fd"]}
+    close_range(3, cloexec=True)  # what the caller happened to have open is not for us to keep
     for fd in kept:
         if fd >= 0:
             os.set_inheritable(fd, True)
