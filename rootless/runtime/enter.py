@@ -86,6 +86,7 @@ def enter(
             if kind == "child":
                 assert fd is not None
                 entered = Entered(value, fd)
+                ours.send("go")
             elif kind == "prepared" and entered is not None:
                 entered.warnings, entered.terminal = value, fd
             elif kind == "error":
@@ -152,6 +153,9 @@ def _pass_through(
             if child:
                 channel.send("child", child, child_fd)
                 os._exit(0)
+            # The caller must know of us before anything can fail: a dead child that nobody waits for would keep the
+            # container's pid 1 from ending.
+            channel.receive()
             _become(channel, process, user, seccomp, single, die_with_caller)
         except (EOFError, BrokenPipeError):  # the caller is gone
             pass

@@ -16,8 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rootless.errors import RootlessError
 from rootless.kernel.capabilities import DEFAULT
+from rootless.kernel.idmaps import default_user_map
 from rootless.kernel.namespaces import KINDS
+from rootless.runtime.enter import enter
+from rootless.runtime.launch import Launch, begin
 from tests.support.images import BUSYBOX, GROUP, PASSWD, applets
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -108,6 +112,7 @@ class Outcome:
     hint: str | None = None
     warnings: list[str] = field(default_factory=list)
     terminal: str = ""
+    entered: list[dict[str, Any]] = field(default_factory=list)
 
 
 def launch(
@@ -115,27 +120,38 @@ def launch(
     *,
     flags: int = PRIVATE,
     plan: dict[str, Any] | None = None,
+    enters: list[dict[str, Any]] | None = None,
     stdin: Any = subprocess.DEVNULL,
     wrapper: tuple[str, ...] = (),
     timeout: float = 30,
     **more: Any,
 ) -> Outcome:
-    """Start a container and wait for its end. `wrapper` is a command line put before the interpreter's."""
-    request = {"config": cfg, "flags": flags, "plan": plan or {}}
+    """Start a container and wait for its end. `wrapper` is a command line put before the interpreter's.
+
+    With `enters` (keyword arguments of `enter`, "process" among them) these run in it one after the other, then it is
+    killed; `Outcome.entered` has what each came to, its output under "out".
+    """
+    plan = dict(plan or {})
+    if "seccomp" in plan:
+        plan["seccomp"] = plan["seccomp"].hex()
+    request = {"config": cfg, "flags": flags, "plan": plan, "enters": enters or []}
     reader, writer = os.pipe()
-    os.set_inheritable(writer, True)
+    asked = os.memfd_create("request")  # longer than an argument may be
+    os.write(asked, json.dumps(request).encode())
+    os.lseek(asked, 0, os.SEEK_SET)
     more.setdefault("pass_fds", ())
     try:
         done = subprocess.run(
-            [*wrapper, sys.executable, "-m", "tests.support.runtime", str(writer), json.dumps(request)],
+            [*wrapper, sys.executable, "-m", "tests.support.runtime", str(writer), str(asked)],
             stdin=stdin,
             capture_output=True,
             timeout=timeout,
             cwd=REPOSITORY,
-            **{**more, "pass_fds": (writer, *more["pass_fds"])},
+            **{**more, "pass_fds": (writer, asked, *more["pass_fds"])},
         )
     finally:
         os.close(writer)
+        os.close(asked)
     with open(reader, "rb") as pipe:
         report = pipe.read()
     if not report:
@@ -153,21 +169,40 @@ def _drain(master: int) -> str:
     return output.decode(errors="replace")
 
 
-def main(report: int, request: dict[str, Any]) -> None:
-    from rootless.errors import RootlessError
-    from rootless.kernel.idmaps import default_user_map
-    from rootless.runtime.launch import begin
+def _enter(started: Launch, arguments: dict[str, Any]) -> dict[str, Any]:
+    reader, writer = os.pipe()
+    try:
+        entered = enter(started.init_pid, started.pidfd, stdio=[None, writer, writer], **arguments)
+    except RootlessError as error:
+        return {"code": error.exit_code, "error": error.message, "kind": type(error).__name__, "out": ""}
+    finally:
+        os.close(writer)
+    if entered.terminal is not None:
+        output = _drain(entered.terminal)
+    else:
+        with open(reader, "rb") as pipe:
+            output = pipe.read().decode(errors="replace")
+    code = os.waitstatus_to_exitcode(os.waitpid(entered.pid, 0)[1])
+    return {"code": code, "out": output, "error": None, "warnings": entered.warnings}
 
+
+def main(report: int, request: dict[str, Any]) -> None:
     os.set_inheritable(report, False)
     outcome: dict[str, Any] = {}
+    plan = request["plan"]
+    if "seccomp" in plan:
+        plan["seccomp"] = bytes.fromhex(plan["seccomp"])
     try:
         started = begin(request["flags"])
         started.map_ids(default_user_map())
-        started.send({"config": request["config"], **request["plan"]})
+        started.send({"config": request["config"], **plan})
         master = started.wait_prepared()
         started.execute()
         if master is not None:
             outcome["terminal"] = _drain(master)
+        if request["enters"]:
+            outcome["entered"] = [_enter(started, one) for one in request["enters"]]
+            os.kill(started.init_pid, 9)
         outcome["code"] = os.waitstatus_to_exitcode(os.waitpid(started.init_pid, 0)[1])
         outcome["warnings"] = started.warnings
     except RootlessError as error:
@@ -176,4 +211,5 @@ def main(report: int, request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), json.loads(sys.argv[2]))
+    with open(int(sys.argv[2]), "rb") as asked:
+        main(int(sys.argv[1]), json.loads(asked.read()))
