@@ -9,6 +9,7 @@ from storage.archive_source import open_source
 from storage.images import AddedLayer, add_image, has_layer
 from storage.layer_feed import Feed, feed_layers
 from storage.lease import Lease
+from storage.progress import Progress
 from storage.store import Store
 
 
@@ -20,13 +21,14 @@ class Loaded:
     names: list[str]
 
 
-def load_archive(store: Store, path: str) -> list[Loaded]:
+def load_archive(store: Store, path: str, progress: Progress | None = None) -> list[Loaded]:
     """Add every image of the archive or directory at `path` ("-": standard input), in the order of the archive.
 
     Formats: docker-archive, oci-archive, oci-dir, docker-dir; plain, gzip, zstd, xz, bzip2. All is read and checked
     before the first layer is extracted. Raises ImageError, NotFoundError, StorageError; images that were complete
     before the error stay.
     """
+    progress = progress or Progress()
     source = open_source(path, store.layout.tmp)
     try:
         images = read_images(source)
@@ -35,8 +37,13 @@ def load_archive(store: Store, path: str) -> list[Loaded]:
             lease.protect(
                 {*layers, *(layer.digest for layer in layers.values() if layer.digest)},
             )
-            missing = [layer for layer in layers.values() if not has_layer(store, layer.diff_id)]
-            added = feed_layers(store, [_feed(layer) for layer in missing])
+            missing = []
+            for layer in layers.values():
+                if has_layer(store, layer.diff_id):
+                    progress.done(layer.diff_id, "already here")
+                else:
+                    missing.append(_feed(layer))
+            added = feed_layers(store, missing, progress)
             return [_add(store, image, added) for image in images]
     finally:
         source.close()

@@ -13,6 +13,7 @@ from storage.archive_write import ArchiveWriter
 from storage.lease import Lease
 from storage.lookup import Image, need_image
 from storage.manifest_write import DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, descriptor
+from storage.progress import Progress
 from storage.registry.manifests import OCI_INDEX, OCI_MANIFEST
 from storage.store import Store
 
@@ -41,7 +42,13 @@ class _Chosen:
     names: list[str]
 
 
-def save_images(store: Store, references: Sequence[str], descriptor: int, format: str = DOCKER_ARCHIVE) -> None:
+def save_images(
+    store: Store,
+    references: Sequence[str],
+    descriptor: int,
+    format: str = DOCKER_ARCHIVE,
+    progress: Progress | None = None,
+) -> None:
     """Write the images to the open `descriptor`. An image named by a name carries that name; by its id, none.
 
     Layers are written as they came: the kept blob (oci-archive), or the tar rebuilt from files and record, which is
@@ -51,7 +58,7 @@ def save_images(store: Store, references: Sequence[str], descriptor: int, format
         chosen = _choose(store, references)
         layers = [layer for one in chosen for layer in one.layers]
         lease.protect({*(layer.diff_id for layer in layers), *(layer.blob for layer in layers if layer.blob)})
-        archive = ArchiveWriter(descriptor)
+        archive = ArchiveWriter(descriptor, progress or Progress())
         if format == OCI_ARCHIVE:
             _write_oci(store, archive, chosen)
         else:

@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Callable
 
 from rootless.errors import StorageError
+from storage.progress import Progress
 
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
@@ -16,8 +17,9 @@ _COPY = 1 << 30
 class ArchiveWriter:
     """Members go to the open `descriptor` (a file, a pipe) as they are added, each name once; `close` ends it."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, progress: Progress) -> None:
         self._descriptor = descriptor
+        self._progress = progress
         self._names: set[str] = set()
 
     def has(self, name: str) -> bool:
@@ -46,7 +48,7 @@ class ArchiveWriter:
                 if not sent:
                     raise StorageError(f"reading {path}: it has become shorter")
                 position += sent
-        self._pad(size)
+        self._layer_done(name, size)
 
     def add_written(self, name: str, size: int, write: Callable[[int], int]) -> None:
         """A member whose `size` bytes `write(descriptor)` puts there; it returns how many they were."""
@@ -55,7 +57,7 @@ class ArchiveWriter:
         written = write(self._descriptor)
         if written != size:
             raise StorageError(f"writing {name}: it has {written} bytes, where {size} were expected")
-        self._pad(size)
+        self._layer_done(name, size)
 
     def close(self) -> None:
         """Write the end of the archive; the descriptor stays open."""
@@ -70,6 +72,12 @@ class ArchiveWriter:
         member.size = size
         self._write(member.tobuf(tarfile.GNU_FORMAT))
         return True
+
+    def _layer_done(self, name: str, size: int) -> None:
+        self._pad(size)
+        digest = os.path.basename(name).removesuffix(".tar")
+        self._progress.layer(digest, size)
+        self._progress.done(digest)
 
     def _pad(self, size: int) -> None:
         self._write(bytes(-size % _BLOCK))

@@ -17,6 +17,7 @@ from storage.layers import LayerInfo
 from storage.lease import Lease
 from storage.manifest_write import oci_manifest
 from storage.platforms import host_platform
+from storage.progress import Progress
 from storage.registry.manifests import OCI_MANIFEST
 from storage.store import Store
 
@@ -34,7 +35,9 @@ class ImportOptions:
     variant: str | None = None
 
 
-def import_rootfs(store: Store, path: str, name: str | None, options: ImportOptions) -> str:
+def import_rootfs(
+    store: Store, path: str, name: str | None, options: ImportOptions, progress: Progress | None = None
+) -> str:
     """Make an image of one layer from the tarball at `path` ("-": standard input), plain or compressed; its id.
 
     Raises UsageError for bad changes or names before anything is read; NotFoundError, ImageError for the tarball.
@@ -44,6 +47,9 @@ def import_rootfs(store: Store, path: str, name: str | None, options: ImportOpti
     apply_changes(inner, options.changes)
     with Lease(store):
         info = _extract(store, path)
+        if progress:
+            progress.layer(info.diff_id, info.tar_size)
+            progress.done(info.diff_id)
         config = dumps(_configuration(inner, info.diff_id, path, options)).encode()
         manifest = oci_manifest(config, [(info.diff_id, info.tar_size)])
         layer = AddedLayer(info.diff_id, info.size, info.tar_size)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from storage.images import AddedLayer, record_layers
 from storage.layers import LayerExtraction
+from storage.progress import Progress
 from storage.store import Store
 
 _CHUNK = 1 << 20
@@ -29,7 +30,7 @@ class Feed:
     media_type: str | None = None
 
 
-def feed_layers(store: Store, feeds: Sequence[Feed]) -> dict[str, AddedLayer]:
+def feed_layers(store: Store, feeds: Sequence[Feed], progress: Progress) -> dict[str, AddedLayer]:
     """Extract them side by side, twice as many at a time as there are processors; diffID -> what to tell `add_image`.
 
     On an error the others are given up; what was complete stays for the next attempt (or the garbage collector).
@@ -52,6 +53,8 @@ def feed_layers(store: Store, feeds: Sequence[Feed]) -> dict[str, AddedLayer]:
             if feed.blob:
                 layer = replace(layer, blob=feed.blob, blob_size=feed.size, media_type=feed.media_type)
             record_layers(store, [layer])
+            progress.layer(info.diff_id, feed.size)
+            progress.done(info.diff_id)
             added[info.diff_id] = layer
     finally:
         for _, extraction in running:

@@ -68,11 +68,11 @@ def test_what_is_saved_loads_again_as_the_same_image(fresh: Rootless, three: Pat
 def test_standard_input_and_output_plain_and_compressed(fresh: Rootless, three: Path, command: str) -> None:
     need(command.split()[0])
     fresh("load", "-i", str(three))
-    saved = fresh.popen("save", "me/three:1")
+    saved = fresh.popen("save", "-q", "me/three:1")
     packed = subprocess.run(command.split(), stdin=saved.stdout, check=True, capture_output=True).stdout
     assert saved.wait() == 0
     fresh("rmi", "me/three:1")
-    loader = fresh.popen("load", stdin=subprocess.PIPE)
+    loader = fresh.popen("load", "-q", stdin=subprocess.PIPE)
     out, error = loader.communicate(packed)
     assert (loader.returncode, out, error) == (0, b"Loaded image: docker.io/me/three:1\n", b"")
 
@@ -203,7 +203,7 @@ def test_import_makes_a_configuration_out_of_changes(fresh: Rootless, tmp_path: 
 
 
 def test_import_from_a_pipe_without_a_name(fresh: Rootless) -> None:
-    importer = fresh.popen("import", "-", stdin=subprocess.PIPE)
+    importer = fresh.popen("import", "-q", "-", stdin=subprocess.PIPE)
     out, error = importer.communicate(gzip.compress(LAYERS[1]))
     assert (importer.returncode, error) == (0, b"")
     assert out.decode().strip() == fresh.out("images", "-q", "--no-trunc")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rootless.cli.options import Opts
 from rootless.cli.output import lines
+from rootless.cli.progress import Lines, Quiet
 from rootless.cli.settings import Settings
 from storage.import_rootfs import ImportOptions, import_rootfs
 
@@ -11,5 +12,6 @@ from storage.import_rootfs import ImportOptions, import_rootfs
 def command(settings: Settings, opts: Opts) -> int:
     """Import `opts.path` under the name `opts.reference` (or none), and print the id."""
     options = ImportOptions(opts.change, opts.message, opts.arch, opts.os, opts.variant)
-    lines([f"sha256:{import_rootfs(settings.store(), opts.path, opts.reference, options)}"])
+    display = Quiet() if opts.quiet else Lines()
+    lines([f"sha256:{import_rootfs(settings.store(), opts.path, opts.reference, options, display)}"])
     return 0

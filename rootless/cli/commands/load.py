@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from rootless.cli.options import Opts
 from rootless.cli.output import lines
+from rootless.cli.progress import Lines, Quiet
 from rootless.cli.settings import Settings
 from storage.archive_load import load_archive
 
 
 def command(settings: Settings, opts: Opts) -> int:
     """Load `opts.input`, or standard input, and tell the names (or ids) of what is there now."""
-    for loaded in load_archive(settings.store(), opts.input or "-"):
+    with Quiet() if opts.quiet else Lines() as display:
+        images = load_archive(settings.store(), opts.input or "-", display)
+    for loaded in images:
         lines(f"Loaded image: {name}" for name in loaded.names or [f"sha256:{loaded.id}"])
     return 0

@@ -6,6 +6,7 @@ import os
 import stat
 
 from rootless.cli.options import Opts
+from rootless.cli.progress import Lines, Quiet
 from rootless.cli.settings import Settings
 from rootless.errors import StorageError, UsageError
 from storage.archive_save import save_images
@@ -14,22 +15,23 @@ from storage.archive_save import save_images
 def command(settings: Settings, opts: Opts) -> int:
     """Write `opts.images` to `opts.output`, or to standard output where that is no terminal."""
     store = settings.store()
+    display = Quiet() if opts.quiet else Lines()
     if opts.output is None or opts.output == "-":
         if os.isatty(1):
             raise UsageError("saving images: standard output is a terminal", "name a file: --output FILE, or > FILE")
-        save_images(store, opts.images, 1, opts.format)
+        save_images(store, opts.images, 1, opts.format, display)
         return 0
     if _is_special(opts.output):
         descriptor = _open(opts.output, os.O_WRONLY)
         try:
-            save_images(store, opts.images, descriptor, opts.format)
+            save_images(store, opts.images, descriptor, opts.format, display)
         finally:
             os.close(descriptor)
         return 0
     draft = f"{opts.output}.{os.urandom(4).hex()}.partial"
     descriptor = _open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
-        save_images(store, opts.images, descriptor, opts.format)
+        save_images(store, opts.images, descriptor, opts.format, display)
         os.rename(draft, opts.output)
     except OSError as error:
         os.unlink(draft)
