@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer._click.exceptions import UsageError
 from typer._click.parser import _Option, _OptionParser, _ParsingState
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command, get_command_from_info
 from typer.models import CommandInfo
 
@@ -30,6 +30,11 @@ from rootless.cli.tables import GLOBAL, NOUNS, VERBS, command_named
 PROGRAM = "rootless"
 
 Act = Callable[[CommandRow, Settings, Opts], int]
+_HELP = "Show this help"
+_COMPLETION_HELP = {
+    "install_completion": "Have this shell complete commands, options and names",
+    "show_completion": "Print what --install-completion would install",
+}
 _NOUN_HELP = {
     "container": "Work with containers.",
     "image": "Work with images.",
@@ -39,6 +44,8 @@ _NOUN_HELP = {
 
 def run(words: list[str], settings: Settings) -> int:
     """Do what `words` say, as typer reads them. Raises UsageError for a wrong line; completion may end the process."""
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     app = application(settings)
     try:
         code = app.main(words, prog_name=PROGRAM, standalone_mode=False)
@@ -65,6 +72,9 @@ def application(settings: Settings) -> TyperGroup:
     app.callback(invoke_without_command=True, context_settings={"help_option_names": ["--help", "-h"]})(before)
     root = get_command(app)
     assert isinstance(root, _Root)
+    for param in root.params:
+        if isinstance(param, TyperOption) and param.name in _COMPLETION_HELP:
+            param.help = _COMPLETION_HELP[param.name]
     return root
 
 
@@ -149,6 +159,9 @@ class _GoFlags(_OptionParser):
 
 
 class _Command(TyperCommand):
+    def get_help_option(self, ctx: Any) -> Any:
+        return _with_own_words(super().get_help_option(ctx))
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
@@ -160,6 +173,9 @@ class _Group(TyperGroup):
     """A group whose commands are made when they are asked for."""
 
     names: dict[str, str] = {}  # noqa: RUF012  set once for each class of groups
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _with_own_words(super().get_help_option(ctx))
 
     def make_parser(self, ctx: Any) -> _OptionParser:
         return _parser(self, ctx)
@@ -204,6 +220,12 @@ def _noun(noun: str) -> _Group:
     made = _Group(name=noun, help=_NOUN_HELP[noun], rich_markup_mode=None, no_args_is_help=True)
     made.names = NOUNS[noun]
     return made
+
+
+def _with_own_words(option: Any) -> Any:
+    if option is not None:
+        option.help = _HELP
+    return option
 
 
 def _parser(command: TyperCommand | TyperGroup, context: Any) -> _OptionParser:

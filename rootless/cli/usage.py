@@ -8,7 +8,7 @@ from typing import Any
 from typer._click import exceptions
 from typer.exceptions import TyperException
 
-from rootless.cli.tables import NOUNS, VERBS
+from rootless.cli.tables import GLOBAL, NOUNS, VERBS
 from rootless.errors import UsageError
 
 WRONG = TyperException
@@ -47,6 +47,8 @@ def _unknown_option(prefix: str, name: str, option: str, context: Any) -> UsageE
     from rootless.cli.tables.podman import knows
 
     path = f"rootless {name}".strip()
+    if name and any(option in known.names for known in GLOBAL.options if known.dest != "version"):
+        return UsageError(f"{prefix}{option} stands before the command", f"rootless {option} ... {name}")
     if knows(name, option):
         return UsageError(f"{prefix}{option} is not supported yet", f"see: {path} --help")
     names = [flag for param in context.command.get_params(context) for flag in param.opts if flag.startswith("--")]

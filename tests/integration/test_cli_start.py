@@ -96,6 +96,7 @@ def test_help_does_not_load_pydantic(rl: Rootless) -> None:
     [
         (["run", "--nam", "x", "img"], "run: unknown flag --nam", "did you mean --name?"),
         (["run", "--cpus", "1", "img"], "run: --cpus is not supported yet", "see: rootless run --help"),
+        (["ps", "--root", "/x"], "ps: --root stands before the command", "rootless --root ... ps"),
         (["rnu"], "unknown command 'rnu'", "did you mean run?"),
         (["image", "lss"], "unknown command 'image lss'", "did you mean image ls?"),
         (["build", "."], "build: this command is not supported yet", "see: rootless --help"),
@@ -133,7 +134,8 @@ def test_help_shows_usage_options_and_examples(rl: Rootless) -> None:
     assert "-p, --publish" in text
     assert "rootless run --rm -it alpine sh" in text
     assert "run" in rl.out("--help").split()
-    assert rl.out() == rl.out("--help")
+    assert rl.out() == rl.out("--help") == rl.out("help")
+    assert rl.out("help", "run") == text
     assert rl.out("container", "ls", "-h").startswith("Usage: rootless container ls")
 
 

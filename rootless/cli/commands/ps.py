@@ -158,7 +158,7 @@ def _json(container: Container) -> dict[str, Any]:
     ]
     return {
         "AutoRemove": bool(container.auto_remove),
-        "Command": request.get("command") or None,
+        "Command": request.get("command") or (request.get("image_config") or {}).get("Cmd"),
         "CreatedAt": ago(container.created, now),
         "Exited": container.state == "exited",
         "ExitedAt": int(container.finished),
