@@ -61,6 +61,7 @@ def add_image(
         raise ImageError(f"{where}: its configuration lists other layers ({len(expected)}) than it has ({len(layers)})")
     now = time.time()
     created = config.get("created") or ""
+    store.layers.settle(expected)
     with transaction(store.db, durable=True) as db:
         for layer in layers:
             if not os.path.isdir(store.layout.layer(layer.diff_id)):

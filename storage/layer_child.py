@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 from rootless.errors import RootlessError
+from rootless.kernel.files import sync_file_system
 from storage import compress
 from storage.layout import drop_default_acl
 from storage.tar.extract import Extractor, Limits
@@ -48,7 +49,7 @@ def extract(
     record.close()
     if extractor.missing_links or extractor.implied:
         _write_notes(layer_fd, {"links": extractor.missing_links, "implied": extractor.implied})
-    os.fsync(record_fd)
+    sync_file_system(record_fd)
     return stream.digest(), extractor.size, stream.length, extractor.entries, extractor.squashed, extractor.skipped
 
 

@@ -83,6 +83,11 @@ def sync_path(path: str | bytes) -> None:
         os.close(fd)
 
 
+def sync_file_system(fd: int) -> None:
+    """Have everything written to the file system of `fd` on the disk before going on (syncfs(2))."""
+    check(libc.call("syncfs", fd), "syncfs")
+
+
 def remove_tree(path: str) -> list[str]:
     """Delete a file or a directory with all it holds, as far as we may; returns what could not be deleted.
 

@@ -22,7 +22,6 @@ class _Copier:
 
     def __init__(self) -> None:
         self.links: dict[int, str] = {}
-        self.can_clone = True
 
     def directory(self, source: str, target: str, existed: bool) -> None:
         """Apply the directory `source` to `target`, which exists as a directory."""
@@ -31,7 +30,7 @@ class _Copier:
         with os.scandir(source) as entries:
             for entry in entries:
                 self._entry(entry, f"{target}/{entry.name}", existed)
-        _copy_attributes(source, target)
+        copy_attributes(source, target)
 
     def _entry(self, entry: os.DirEntry[str], target: str, existed: bool) -> None:
         found = entry.stat(follow_symlinks=False)
@@ -58,29 +57,26 @@ class _Copier:
                 os.link(first, target, follow_symlinks=False)
                 return
         if kind == stat.S_IFREG:
-            self._file(entry.path, target, found.st_size)
+            copy_file(entry.path, target, found.st_size)
         elif kind == stat.S_IFLNK:
             os.symlink(os.readlink(entry.path), target)
         else:
             os.mknod(target, found.st_mode, found.st_rdev)
-        _copy_attributes(entry.path, target)
+        copy_attributes(entry.path, target)
 
-    def _file(self, source: str, target: str, size: int) -> None:
-        reader = os.open(source, os.O_RDONLY | _NOFOLLOW)
+
+def copy_file(source: str, target: str, size: int) -> None:
+    """Make `target` a file of the same content: sharing its blocks where the file system can, else with its holes."""
+    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o600)
         try:
-            writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o600)
-            try:
-                if not size:
-                    return
-                if self.can_clone:
-                    if reflink(writer, reader):
-                        return
-                    self.can_clone = False
+            if size and not reflink(writer, reader):
                 _copy_data(reader, writer, size)
-            finally:
-                os.close(writer)
         finally:
-            os.close(reader)
+            os.close(writer)
+    finally:
+        os.close(reader)
 
 
 def copy_chain(diffs: list[str], target: str) -> None:
@@ -128,16 +124,16 @@ def _copy_range(reader: int, writer: int, count: int, at: int) -> int:
     return os.write(writer, os.pread(reader, min(count, 1 << 20), at))
 
 
-def _copy_attributes(source: str, target: str) -> None:
+def copy_attributes(source: str, target: str, follow: bool = False) -> None:
     """Owner, mode, extended attributes, times, in the order in which none undoes another."""
-    found = os.lstat(source)
+    found = os.stat(source, follow_symlinks=follow)
     os.chown(target, found.st_uid, found.st_gid, follow_symlinks=False)
     if not stat.S_ISLNK(found.st_mode):
         os.chmod(target, found.st_mode & 0o7777)
-    for name in os.listxattr(source, follow_symlinks=False):
+    for name in os.listxattr(source, follow_symlinks=follow):
         if name.startswith(("user.overlay.", "security.selinux")):
             continue
-        value = os.getxattr(source, name, follow_symlinks=False)
+        value = os.getxattr(source, name, follow_symlinks=follow)
         try:
             os.setxattr(target, name, value, follow_symlinks=False)
         except OSError as error:
