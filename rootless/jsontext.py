@@ -1,6 +1,7 @@
 """JSON without the import cost of the `json` package, which drags in `re` and `enum` (8 ms on a slow machine).
 
-The scanner and the encoder are the C halves of that package; where an interpreter lacks them, the package itself serves.
+The scanner and the encoder are the C halves of that package; where an interpreter lacks them, the package itself
+serves.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def make_private(path: str) -> str:
     except FileExistsError:
         found = os.lstat(path)
         if not stat.S_ISDIR(found.st_mode):
-            raise StorageError(f"using {path}: it is not a directory", "move it away, or choose another place") from None
+            raise StorageError(f"using {path}: not a directory", "move it away, or choose another place") from None
         if found.st_uid != os.getuid():
             raise StorageError(
                 f"using {path}: it belongs to uid {found.st_uid}, not to us (uid {os.getuid()})",
@@ -75,5 +75,6 @@ def make_private(path: str) -> str:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         return make_private(path)
     except OSError as error:
-        raise StorageError(f"making {path}: {error.strerror}", "choose another place with --root and --runroot") from None
+        hint = "choose another place with --root and --runroot"
+        raise StorageError(f"making {path}: {error.strerror}", hint) from None
     return path
