@@ -166,17 +166,22 @@ def start_mapping(pid: int, user_map: UserMap) -> Mapping:
         _write_maps(pid, user_map)
         return Mapping([])
     running: list[tuple[str, int, int]] = []
-    for tool, ranges in (("newuidmap", user_map.uids), ("newgidmap", user_map.gids)):
-        path = find_program(tool)
-        if path is None:
-            Mapping(running).finish()
-            raise KernelError(f"mapping the ids of a user namespace: {tool} is not installed", "see `rootless doctor`")
-        running.append((tool, *_spawn(path, tool, pid, ranges)))
+    try:
+        for tool, ranges in (("newuidmap", user_map.uids), ("newgidmap", user_map.gids)):
+            running.append((tool, *_spawn(tool, pid, ranges)))
+    except KernelError:
+        for _, child, said in running:
+            os.close(said)
+            os.waitpid(child, 0)
+        raise
     return Mapping(running)
 
 
-def _spawn(path: str, tool: str, pid: int, ranges: list[Range]) -> tuple[int, int]:
+def _spawn(tool: str, pid: int, ranges: list[Range]) -> tuple[int, int]:
     """Start newuidmap or newgidmap: its pid, and the end of a pipe on which it complains."""
+    path = find_program(tool)
+    if path is None:
+        raise KernelError(f"mapping the ids of a user namespace: {tool} is not installed", "see `rootless doctor`")
     arguments = [tool, str(pid), *[str(number) for row in ranges for number in row]]
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:

@@ -81,12 +81,7 @@ class UserNamespace:
         kept = list(keep_fds)
         reader, writer = os.pipe2(os.O_CLOEXEC)
         parent = os.getpid()
-        try:
-            pid = os.fork()
-        except OSError:
-            os.close(reader)
-            os.close(writer)
-            raise
+        pid = _fork(reader, writer)
         if pid == 0:
             _child(self.fd, parent, writer, kept, mount_ns, chroot, func, args)
         os.close(writer)
@@ -115,8 +110,14 @@ class Child:
 
     def result(self) -> Any:
         """Wait for the end and return what the function returned, or raise what it raised. Once only."""
-        with open(self._pipe, "rb", buffering=0) as pipe:
-            answer = pipe.read() or b""
+        try:
+            with open(self._pipe, "rb", buffering=0) as pipe:
+                answer = pipe.read() or b""
+        except BaseException:  # Ctrl-C: nobody will ask for the result any more
+            os.kill(self.pid, _SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+            raise
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self.pid = 0
         if code or not answer:
@@ -140,7 +141,7 @@ def _create(user_map: UserMap) -> int:
     """The descriptor of a new, mapped user namespace; the child that made it has ended."""
     ready_reader, ready_writer = os.pipe2(os.O_CLOEXEC)
     hold_reader, hold_writer = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
+    pid = _fork(ready_reader, ready_writer, hold_reader, hold_writer)
     if pid == 0:
         try:
             os.close(hold_writer)
@@ -164,6 +165,17 @@ def _create(user_map: UserMap) -> int:
         os.close(ready_reader)
         os.close(hold_writer)
         os.waitpid(pid, 0)
+
+
+def _fork(*pipes: int) -> int:
+    """os.fork; where it fails, `pipes` are closed and SyscallError says what limit was met."""
+    try:
+        return os.fork()
+    except OSError as error:
+        for fd in pipes:
+            os.close(fd)
+        hint = "too many processes: see `ulimit -u` and pids.max of the control group"
+        raise SyscallError(error.errno or errno.EAGAIN, "fork", hint=hint) from None
 
 
 def _child(

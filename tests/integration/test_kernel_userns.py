@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,3 +183,49 @@ def test_no_descriptor_and_no_process_is_left(mapped: UserNamespace) -> None:
     assert sorted(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_limit_of_processes_is_told_and_nothing_leaks() -> None:
+    code = (
+        "import os, resource\nfrom rootless.kernel.idmaps import default_user_map\n"
+        "from rootless.kernel.userns import UserNamespace\n"
+        "user_map = default_user_map(); namespace = UserNamespace.create(user_map)\n"
+        "before = os.listdir('/proc/self/fd'); resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))\n"
+        "for call in (lambda: UserNamespace.create(user_map), lambda: namespace.run(os.getpid)):\n"
+        "    try: call()\n"
+        "    except OSError as error: print(error, '|', error.hint)\n"
+        "assert os.listdir('/proc/self/fd') == before"
+    )
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    expected = "fork: Resource temporarily unavailable (EAGAIN) | too many processes"
+    assert [line[: len(expected)] for line in output.splitlines()] == [expected] * 2
+
+
+def test_a_helper_that_vanishes_leaves_no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    user_map = default_user_map()
+    if user_map.single:
+        pytest.skip(f"needs subordinate ids: {user_map.reason}")
+    (tmp_path / "newuidmap").symlink_to(shutil.which("newuidmap") or "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(KernelError, match="newgidmap is not installed"):
+        UserNamespace.create(user_map)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_an_interrupted_wait_ends_the_child(either: UserNamespace) -> None:
+    child = either.spawn(time.sleep, 60)
+    watch = pidfd.open_pidfd(child.pid)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            child.result()
+    finally:
+        signal.signal(signal.SIGALRM, former)
+    assert pidfd.wait_exit(watch, 0)
+    os.close(watch)

@@ -92,6 +92,8 @@ def check_drivers(root: str) -> tuple[list[Finding], bool]:
         tried = probe(layout)
     except RootlessError as error:
         return [Finding("storage driver", PROBLEM, error.message, (error.hint,) if error.hint else ())], False
+    except OSError as error:
+        return [Finding("storage driver", PROBLEM, f"trying drivers in {parent}: {error}", (_ELSEWHERE,))], False
     finally:
         remove_tree(place)
     refused: dict[str, str] = tried["refused"]
