@@ -188,7 +188,7 @@ def remove(store: Store, reference: str, force: bool = False) -> Removed:
     """
     removed = Removed()
     with transaction(store.db) as db:
-        image = need_image(db, reference)
+        image = _need(db, reference)
         name = name_meant(image, reference)
         if name and len(image.names) > 1:
             db.execute("DELETE FROM image_names WHERE name = ?", (name,))
@@ -204,6 +204,15 @@ def remove(store: Store, reference: str, force: bool = False) -> Removed:
         removed.deleted.append(image.id)
         forget_image(db, image.id)
     return removed
+
+
+def _need(db: Connection, reference: str) -> Image:
+    """As `need_image`, with the exit code that Podman's `rmi` has."""
+    try:
+        return need_image(db, reference)
+    except NotFoundError as error:
+        error.exit_code = 1
+        raise
 
 
 def refuse_if_used(db: Connection, image: Image) -> None:

@@ -72,12 +72,12 @@ def find_image(connection: Connection, reference: str) -> Image | None:
 
 
 def need_image(connection: Connection, reference: str) -> Image:
-    """As `find_image`; raises NotFoundError (exit code 1, as Podman's) where there is none."""
+    """As `find_image`; raises NotFoundError where there is none."""
     image = find_image(connection, reference)
     if image is None:
         from rootless.errors import NotFoundError
 
-        raise NotFoundError(f"{reference}: no such image here", "rootless images lists what there is", exit_code=1)
+        raise NotFoundError(f"{reference}: no such image here", "rootless images lists what there is")
     return image
 
 

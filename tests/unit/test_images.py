@@ -90,10 +90,13 @@ def test_a_short_name_finds_images_of_the_searched_registries(store: Store, no_r
     assert find_image(store.db, "tool") is None
 
 
-def test_an_image_that_is_not_there_ends_with_1(store: Store) -> None:
+def test_removing_an_image_that_is_not_there_ends_with_1_and_all_else_with_125(store: Store) -> None:
+    with pytest.raises(NotFoundError) as raised:
+        remove(store, "nothing")
+    assert raised.value.exit_code == 1
     with pytest.raises(NotFoundError) as raised:
         need_image(store.db, "nothing")
-    assert raised.value.exit_code == 1
+    assert raised.value.exit_code == 125
 
 
 def test_an_image_knows_its_layers_from_the_lowest_up(store: Store) -> None:

@@ -51,7 +51,7 @@ def _fields(step: Step, opts: Opts) -> dict[str, Any]:
         "CreatedSince": since,
         "CreatedAt": step.created_text or go_time(step.created),
         "CreatedBy": " ".join(by.split()),
-        "Size": human_size(step.size) if opts.human else str(step.size),
+        "Size": human_size(step.size).replace(" ", "") if opts.human else str(step.size),
         "Comment": step.comment,
         "Tags": step.tags,
     }

@@ -10,7 +10,7 @@ from rootless.errors import NotFoundError, RootlessError, UsageError
 from storage.garbage import collect_garbage
 from storage.images import Removed, remove, users_of
 from storage.listing import list_images
-from storage.lookup import need_image
+from storage.lookup import find_image
 from storage.store import Store
 
 
@@ -36,7 +36,9 @@ def command(settings: Settings, opts: Opts) -> int:
 
 def _remove(store: Store, name: str, opts: Opts) -> Removed:
     if opts.force:
-        image = need_image(store.db, name)
+        image = find_image(store.db, name)
+        if image is None:
+            return remove(store, name)
         if len(image.names) < 2 or image.id.startswith(name.removeprefix("sha256:")):
             _remove_containers(store, image.id)
     return remove(store, name, force=opts.force or opts.all)
