@@ -11,8 +11,8 @@ What was measured (2-core VM, slirp4netns 1.2.0, medians, from posix_spawn to th
 
 So both protections are on: 0.6 ms that pass beside the mounts. The sandbox needs the container's id map in place (it
 becomes uid 0 there), so the helper cannot start before newuidmap is done; from then on it overlaps with everything up
-to the exec. Its end is slow because the kernel waits out an RCU grace period for the tap device: `stop` does not wait for
-it, except where ports are published, which must be free again when the command returns.
+to the exec. Its end is slow because the kernel waits out an RCU grace period for the tap device: `stop` does not wait
+for it, except where ports are published, which must be free again when the command returns.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Helper:
         reason = f"not ready after {timeout:g} seconds" if late else self.last_words()
         if late:
             os.kill(self.pid, 9)
-        self._reap(None)
+        self._reap()
         self._close_exit_fd()
         raise NetworkError(f"starting slirp4netns: {reason}", _hint(reason))
 
@@ -217,16 +217,16 @@ class Helper:
         poller.register(pidfd, select.POLLIN)
         if not poller.poll(_STOP_SECONDS * 1000):
             os.kill(self.pid, 9)
-        self._reap(None)
+        self._reap()
         os.close(pidfd)
 
     def has_ended(self) -> bool:
         """True once it has ended (it is reaped then)."""
         return self._reap(os.WNOHANG)
 
-    def _reap(self, flags: int | None) -> bool:
+    def _reap(self, flags: int = 0) -> bool:
         try:
-            pid, _ = os.waitpid(self.pid, flags or 0)
+            pid, _ = os.waitpid(self.pid, flags)
         except ChildProcessError:  # the monitor reaps every child, also this one
             return True
         return pid == self.pid
@@ -271,9 +271,10 @@ _CHATTER = (
 def start(pid: int, options: Options, log_path: str, api_socket: str | None = None) -> Helper:
     """Start slirp4netns for the namespaces of process `pid`, whose ids must be mapped; returns at once.
 
-    `pid` is a child of ours, not yet waited for, that lives until `Helper.wait_ready` has returned. `log_path`: file for what the helper says (made anew). `api_socket`: where
-    to take orders, needed to publish ports; its directory must be ours alone. Only for a process with a single thread:
-    the working directory changes for a moment. Raises NetworkError where slirp4netns is not installed.
+    `pid` is a child of ours, not yet waited for, that lives until `Helper.wait_ready` has returned and is dumpable
+    (PR_SET_DUMPABLE) whatever user it has become. `log_path`: file for what the helper says (made anew). `api_socket`:
+    where to take orders, needed to publish ports; its directory must be ours alone. Only for a process with a single
+    thread: the working directory changes for a moment. Raises NetworkError where slirp4netns is not installed.
     """
     opened: list[int] = []
 

@@ -112,6 +112,13 @@ def write_etc_files(directory: str, found: dict[str, str]) -> list[dict[str, Any
     return mounts
 
 
+def prepare() -> None:
+    """In the container's new network namespace, before the helper enters it."""
+    from network.ipv6 import skip_address_detection
+
+    skip_address_detection()
+
+
 def start_helper(pid: int, mode: str, options: str, directory: str, ports: list[Port]) -> Helper | None:
     """Start slirp4netns for the namespaces of `pid`, where the mode asks for it. Raises NetworkError."""
     if mode != SLIRP:

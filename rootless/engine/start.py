@@ -71,7 +71,8 @@ class Starter:
             if interactive:
                 stdio[0], self.input = os.pipe2(os.O_CLOEXEC)
         self._stdio = stdio
-        self._launch = begin(_FLAGS if mode == networking.HOST else _FLAGS | CLONE_NEWNET, mount_rootfs)
+        flags = _FLAGS if mode == networking.HOST else _FLAGS | CLONE_NEWNET
+        self._launch = begin(flags, mount_rootfs, networking.prepare if mode == networking.SLIRP else None)
         for fd in stdio:
             if fd is not None:
                 os.close(fd)

@@ -116,9 +116,9 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
     if console is not None:
         console.attach(user.uid)
     assembly.warnings += become_user(process, user, single)
+    set_dumpable(True)  # lost with the change of user; the network helper opens our namespaces through /proc meanwhile
     program = program_of(process, user, assembly.init)
     give_up_privileges(process, plan.get("seccomp") is not None)
-    set_dumpable(True)  # lost with the change of user; the network helper opens our namespaces through /proc
     channel.send("prepared", assembly.warnings, console.master if console is not None else None)
     if console is not None:
         os.close(console.master)
