@@ -26,6 +26,7 @@ _HEADINGS = {
     "ImageID": "IMAGE ID",
 }
 _COMMAND_WIDTH = 17
+_NEVER = -62135596800  # the year 1, which is Go's time that was never set
 
 
 def command(settings: Settings, opts: Opts) -> int:
@@ -126,7 +127,7 @@ def _fields(container: Container, full: bool) -> dict[str, Any]:
         "Image": container.image_name,
         "ImageID": container.image_id,
         "Command": container.command if full else _cut(container.command),
-        "Created": created,
+        "Created": go_time(container.created),
         "CreatedHuman": created,
         "CreatedAt": go_time(container.created),
         "RunningFor": created,
@@ -141,8 +142,8 @@ def _fields(container: Container, full: bool) -> dict[str, Any]:
         "Labels": labels,
         "Label": lambda name: labels.get(name, ""),
         "AutoRemove": bool(container.auto_remove),
-        "Networks": _network(container),
-        "Mounts": ",".join(_mounts(container)),
+        "Networks": "",
+        "Mounts": _mounts(loads(container.request)),
         "Pod": "",
         "PodName": "",
     }
@@ -160,36 +161,33 @@ def _json(container: Container) -> dict[str, Any]:
         "AutoRemove": bool(container.auto_remove),
         "Command": request.get("command") or (request.get("image_config") or {}).get("Cmd"),
         "CreatedAt": ago(container.created, now),
+        "CIDFile": request.get("cidfile", ""),
         "Exited": container.state == "exited",
-        "ExitedAt": int(container.finished),
+        "ExitedAt": int(container.finished) or _NEVER,
         "ExitCode": container.exit_code,
+        "ExposedPorts": None,
         "Id": container.id,
         "Image": container.image_name,
         "ImageID": container.image_id,
         "IsInfra": False,
         "Labels": loads(container.labels) or None,
-        "Mounts": _mounts(container),
+        "Mounts": _mounts(request),
         "Names": [container.name],
         "Namespaces": {},
-        "Networks": [network] if (network := _network(container)) else [],
+        "Networks": [],
         "Pid": container.pid,
         "Pod": "",
         "PodName": "",
         "Ports": published or None,
         "Restarts": 0,
-        "StartedAt": int(container.started),
+        "Size": None,
+        "StartedAt": int(container.started) or _NEVER,
         "State": container.state,
         "Status": status(container, now),
         "Created": int(container.created),
     }
 
 
-def _network(container: Container) -> str:
-    mode = str(loads(container.network).get("mode", ""))
-    return "" if mode in ("none", "host") else mode
-
-
-def _mounts(container: Container) -> list[str]:
-    """Where volumes and binds are mounted."""
-    volumes = loads(container.request).get("volume") or []
-    return [text.split(":")[1] if ":" in text else text for text in volumes]
+def _mounts(request: dict[str, Any]) -> list[str]:
+    """Where volumes and binds are mounted in the container."""
+    return [mount["Destination"] for mount in request.get("inspected_mounts", [])]
