@@ -181,3 +181,19 @@ def test_a_file_keeps_the_id(rl: Rootless, image: str, tmp_path: object) -> None
     with open(path) as file:
         assert file.read() == made
     assert rl.out("rm", "--cidfile", path) == made
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["tag", "nothing", "x"], 125),
+        (["history", "nothing"], 125),
+        (["image", "inspect", "nothing"], 125),
+        (["rmi", "nothing"], 1),
+        (["rmi", "-i", "nothing"], 0),
+        (["image", "exists", "nothing"], 1),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_exit_codes_where_there_is_no_such_image(rl: Rootless, words: list[str], code: int) -> None:
+    assert rl(*words, check=False).returncode == code

@@ -25,8 +25,10 @@ def command(settings: Settings, opts: Opts) -> int:
         try:
             removed = _remove(store, name, opts)
         except RootlessError as error:
-            if opts.ignore and isinstance(error, NotFoundError):
-                continue
+            if isinstance(error, NotFoundError):
+                if opts.ignore:
+                    continue
+                error.exit_code = 1
             worst = max(worst, tell(error, settings.log_level))
         else:
             lines([f"Untagged: {name}" for name in removed.untagged] + [f"Deleted: {id}" for id in removed.deleted])
