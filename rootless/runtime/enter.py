@@ -19,7 +19,6 @@ from rootless.kernel.namespaces import KINDS, namespace_id, setns
 from rootless.kernel.pidfd import wait_exit
 from rootless.kernel.process import set_dumpable, set_parent_death_signal
 from rootless.runtime.channel import Channel, describe_error, pair, restore_error
-from rootless.runtime.console import Console
 from rootless.runtime.credentials import apply_limits, become_user, give_up_privileges, load_seccomp
 from rootless.runtime.execute import execute, program_of
 from rootless.runtime.inheritance import (
@@ -68,6 +67,8 @@ def enter(
     gets a terminal of the container's own. The caller has one thread. Raises CommandNotFoundError (127),
     CannotInvokeError (126), ConflictError where the container does not run, or RootlessError.
     """
+    if process.get("terminal"):
+        pass  # now: inside, nothing can be imported
     flags = _foreign_namespaces(pid, pidfd)
     ours, theirs = pair()
     door, door_fd = clone(0)
@@ -177,6 +178,8 @@ def _become(
     found = resolve_user(user, process)
     console = None
     if process.get("terminal"):
+        from rootless.runtime.console import Console
+
         devpts = os.open("/dev/pts", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         console = Console(devpts, process.get("consoleSize"))
         os.close(devpts)

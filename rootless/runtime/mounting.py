@@ -83,7 +83,8 @@ def make_or_borrow(fstype: str, source: str | None, options: MountOptions, warni
     attributes = options.attributes | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
     mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, attributes, propagation=MS_PRIVATE)
     if fstype == "proc":
-        warnings.append("/proc is that of the surrounding container: beside masked paths the kernel allows no new one")
+        # Beside masked paths the kernel allows no new one, nor in a pid namespace that is not the container's own.
+        warnings.append("/proc is that of the surroundings: the kernel allows no new one here")
     return fd
 
 

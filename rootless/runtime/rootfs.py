@@ -20,7 +20,6 @@ from rootless.kernel.mounts import (
     pivot_root,
     umount,
 )
-from rootless.runtime.console import Console
 from rootless.runtime.devices import clone_device, fill_dev
 from rootless.runtime.inside import mount_point
 from rootless.runtime.mounting import attach, clone_tree, is_directory, make_or_borrow
@@ -30,6 +29,8 @@ from rootless.runtime.protect import freeze_paths, mask_paths, set_sysctls
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from rootless.runtime.console import Console
 
 # Where these are mounted there may be no link on the way: what is written, masked and made read-only there must be the
 # kernel's own (CVE-2019-19921).
@@ -151,6 +152,8 @@ class Assembly:
         """A terminal of the container's own devpts, which is /dev/console too. Raises RootlessError."""
         if self._devpts < 0:
             raise RootlessError("making the container's terminal: it has no devpts mount")
+        from rootless.runtime.console import Console
+
         console = Console(self._devpts, self._config["process"].get("consoleSize"))
         slave = open_tree(console.slave, "", AT_EMPTY_PATH | OPEN_TREE_CLONE)
         self._bind_file(slave, "/dev/console")
