@@ -6,6 +6,7 @@ import os
 import time
 
 from rootless.engine import networking, records, spec
+from rootless.engine.bundle import write_config, write_new
 from rootless.engine.faults import step
 from rootless.errors import ConflictError, UsageError
 from rootless.jsontext import dumps
@@ -194,19 +195,24 @@ def write(store: Store, draft: Draft, monitor: tuple[int, int, str] = (0, 0, "")
         "image_id": draft.image.id,
         "image_name": _image_name(draft.image, request.image),
         "created": time.time(),
-        "request": dumps(shown),
+        "request": _storable(dumps(shown)),
         "state": records.CREATED,
         "boot_id": monitor[2],
         "monitor_pid": monitor[0],
         "monitor_start": monitor[1],
-        "command": " ".join(draft.config["process"]["args"]),
+        "command": _storable(" ".join(draft.config["process"]["args"])),
         "ports": dumps([port.plain() for port in draft.ports]),
-        "labels": dumps(_labels(request, settings)),
+        "labels": _storable(dumps(_labels(request, settings))),
         "auto_remove": int(request.rm),
         "driver": store.driver,
         "network": networking.as_column(*draft.network),
     }
     request.name = records.insert(store.db, values, draft.image.diff_ids, draft.volumes, None if named else generate)
+
+
+def _storable(text: str) -> str:
+    """Text for the database, which takes no bytes that are not UTF-8; config.json keeps those."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _summary(image: dict[str, Any]) -> dict[str, Any]:
@@ -244,16 +250,3 @@ def make_directory(store: Store, draft: Draft) -> None:
     write_config(directory, draft.config)
     if draft.request.cidfile:
         write_new(draft.request.cidfile, draft.id)
-
-
-def write_config(directory: str, config: dict[str, Any]) -> None:
-    write_new(f"{directory}/config.json", dumps(config))
-
-
-def write_new(path: str, text: str) -> None:
-    """Write a file that must not exist yet."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(fd, text.encode("utf-8", "surrogateescape"))
-    finally:
-        os.close(fd)

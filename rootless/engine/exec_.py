@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from rootless.engine.bundle import read_config
 from rootless.engine.recover import find
 from rootless.errors import ConflictError
 from rootless.jsontext import loads
@@ -108,8 +109,7 @@ class _Target:
                 f"rootless start {container.name}",
             )
         self.pidfd = pidfd
-        with open(store.layout.container(container.id) + "/config.json", "rb", buffering=0) as file:
-            config = loads(file.readall())
+        config = read_config(store.layout.container(container.id))
         self.process = _process(config["process"], request)
         self.user = request.user
         if self.user is None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 
+from rootless.engine.bundle import read_config
 from rootless.engine.cleanup import run_directory
 from rootless.engine.signals import parse_signal, signal_name
 from rootless.engine.start import log_path
 from rootless.engine.stop import DEFAULT_TIMEOUT
+from rootless.errors import StorageError
 from rootless.jsontext import loads
 
 TYPE_CHECKING = False
@@ -68,10 +70,8 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
 
 def _read_config(directory: str) -> dict[str, Any]:
     try:
-        with open(directory + "/config.json", "rb") as file:
-            config: dict[str, Any] = loads(file.read())
-            return config
-    except (OSError, ValueError):  # a crash before it was written
+        return read_config(directory, "replace")
+    except StorageError:  # a crash before it was written
         return {}
 
 

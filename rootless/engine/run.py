@@ -8,6 +8,7 @@ run -t, start -a -t     a forked child is; this process is its first attached cl
 from __future__ import annotations
 
 from rootless.engine import cleanup, create, networking, records
+from rootless.engine.bundle import read_config
 from rootless.engine.faults import step
 from rootless.engine.monitor.handover import fork_monitor
 from rootless.engine.monitor.loop import Monitor
@@ -129,8 +130,7 @@ def _existing(store: Store, container: Container, tell: Tell) -> Launcher:
             starter.abort()
             raise
         try:
-            with open(store.layout.container(container.id) + "/config.json", "rb") as file:
-                config = loads(file.read())
+            config = read_config(store.layout.container(container.id))
             ports = _ports_again(container)
             layers = records.layers_of(store.db, container.id)
             starter.launch(container.id, config, layers, request, container.name, network.get("options", ""), ports)
