@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from rootless.engine.hostfacts import cgroups, key_values, mount_of, read
-from rootless.engine.programs import package_of, version_text
+from rootless.engine.programs import packages_of, version_text
 from rootless.engine.version import describe
 from rootless.kernel.capabilities import DEFAULT
 from rootless.kernel.idmaps import find_program
@@ -41,6 +41,7 @@ def _host(store: Store) -> dict[str, Any]:
     memory = key_values("/proc/meminfo")
     release = key_values("/etc/os-release")
     groups = cgroups()
+    programs = _programs("pasta", "slirp4netns", *(["fuse-overlayfs"] if store.driver == "fuse-overlayfs" else []))
     up = float(read("/proc/uptime").partition(" ")[0] or 0)
     facts: dict[str, Any] = {
         "arch": platform.architecture,
@@ -70,7 +71,7 @@ def _host(store: Store) -> dict[str, Any]:
             "version": f"rootless version {describe()['Version']}\nspec: 1.2.0",
         },
         "os": platform.os,
-        "pasta": _program("pasta"),
+        "pasta": programs["pasta"],
         "rootlessNetworkCmd": "slirp4netns",
         "security": {
             "apparmorEnabled": False,  # a user cannot load profiles for containers
@@ -81,14 +82,14 @@ def _host(store: Store) -> dict[str, Any]:
             "selinuxEnabled": False,
         },
         "serviceIsRemote": False,
-        "slirp4netns": _program("slirp4netns"),
+        "slirp4netns": programs["slirp4netns"],
         "swapFree": _kibibytes(memory, "SwapFree"),
         "swapTotal": _kibibytes(memory, "SwapTotal"),
         "uptime": _span(up),
         "variant": platform.variant,
     }
-    if store.driver == "fuse-overlayfs":
-        facts["fuseOverlayfs"] = _program("fuse-overlayfs")
+    if "fuse-overlayfs" in programs:
+        facts["fuseOverlayfs"] = programs["fuse-overlayfs"]
     return facts
 
 
@@ -157,11 +158,14 @@ def _processor_use() -> dict[str, float]:
     return {name: round(part * 100 / total, 2) for name, part in parts.items()}
 
 
-def _program(name: str) -> dict[str, str]:
-    path = find_program(name)
-    if path is None:
-        return {"executable": "", "package": "", "version": ""}
-    return {"executable": path, "package": package_of(path), "version": version_text(name)}
+def _programs(*names: str) -> dict[str, dict[str, str]]:
+    """Where each program is, what it came with, what it says of itself; all empty where it is missing."""
+    paths = {name: find_program(name) or "" for name in names}
+    packages = packages_of([path for path in paths.values() if path])
+    return {
+        name: {"executable": path, "package": packages.get(path, ""), "version": version_text(name)}
+        for name, path in paths.items()
+    }
 
 
 def _rows(ranges: list[Range]) -> list[dict[str, int]]:

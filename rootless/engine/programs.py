@@ -36,8 +36,9 @@ def install_command(*programs: str) -> str:
     return f"install {' '.join(programs)} with this system's package manager"
 
 
-def run_quickly(*command: str) -> str:
-    """Standard output of a program without its last newline; "" where it cannot be run, fails, or takes over 5 s."""
+def run_quickly(*command: str, check: bool = True) -> str:
+    """Standard output of a program without its last newline; "" where it cannot be run, takes over 5 s, or (with
+    `check`) fails."""
     try:
         done = subprocess.run(
             command,
@@ -45,7 +46,7 @@ def run_quickly(*command: str) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=5,
-            check=True,
+            check=check,
         )
     except (OSError, subprocess.SubprocessError):
         return ""
@@ -66,9 +67,20 @@ def version_number(program: str, text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found.group(1).split(".")) if found else ()
 
 
-def package_of(path: str) -> str:
-    """The package that a file came with, as name_version_architecture (Debian) or as rpm writes it; else "Unknown"."""
-    owner = run_quickly("dpkg", "-S", path).partition(":")[0]
-    if owner:
-        return run_quickly("dpkg-query", "-W", "-f", "${Package}_${Version}_${Architecture}", owner) or owner
-    return run_quickly("rpm", "-qf", path) or "Unknown"
+def packages_of(paths: list[str]) -> dict[str, str]:
+    """The packages that files came with, as name_version_architecture (Debian) or as rpm writes it; else "Unknown"."""
+    found = dict.fromkeys(paths, "Unknown")
+    if paths and find_program("dpkg-query"):
+        owners = {}
+        for line in run_quickly("dpkg-query", "-S", *paths, check=False).splitlines():
+            owner, _, path = line.partition(": ")
+            owners[path] = owner.partition(":")[0]
+        names = "${Package} ${Package}_${Version}_${Architecture}\n"
+        listed = run_quickly("dpkg-query", "-W", "-f", names, *set(owners.values())) if owners else ""
+        full = dict(line.split(" ", 1) for line in listed.splitlines())
+        found |= {path: full.get(owner, owner) for path, owner in owners.items() if path in found}
+    elif paths and find_program("rpm"):
+        answers = run_quickly("rpm", "-qf", *paths).splitlines()
+        if len(answers) == len(paths):
+            found |= dict(zip(paths, answers, strict=True))
+    return found
