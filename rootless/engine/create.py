@@ -167,7 +167,7 @@ def resolve_image(store: Store, request: CreateRequest) -> Image:
             return found
     from rootless.engine.images import fetch
 
-    return fetch(store, request.image, policy, request.platform, request.quiet)
+    return fetch(store, request.image, policy, request.platform, request.display)
 
 
 def _fits(image: Image, platform: str | None) -> bool:

@@ -64,7 +64,7 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
         "HostConfig": _host_config(store, container, request, config, ports),
     }
     if size:
-        found["SizeRw"], found["SizeRootFs"] = _sizes(store, container, directory)
+        found["SizeRw"], found["SizeRootFs"] = sizes(store, container)
     return found
 
 
@@ -253,9 +253,9 @@ def _host_config(
     }
 
 
-def _sizes(store: Store, container: Container, directory: str) -> tuple[int, int]:
+def sizes(store: Store, container: Container) -> tuple[int, int]:
     """Bytes that the container has written, and those of its whole root file system."""
-    upper = directory + ("/rootfs" if container.driver == "vfs" else "/upper")
+    upper = store.layout.container(container.id) + ("/rootfs" if container.driver == "vfs" else "/upper")
     written = store.user_namespace().run(_tree_size, upper)
     row = store.db.execute("SELECT size FROM images WHERE id = ?", (container.image_id,)).fetchone()
     return written, written + (row[0] if row else 0)

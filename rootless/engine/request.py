@@ -4,7 +4,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any
+
+    from storage.progress import Progress
 
 _LISTS = (
     "add_host",
@@ -48,11 +52,13 @@ class CreateRequest:
     """The options of one container. Fields that nobody sets are empty: [], False, None, and "" for `image`.
 
     `stop_timeout` is in seconds. Field names are those of the command line's options, so `from_options` copies.
+    `display` makes what shows the progress of a pull, where one is needed; it is not kept.
     """
 
-    __slots__ = (*_LISTS, *_FLAGS, *_TEXTS, "image", "stop_timeout")
+    __slots__ = (*_LISTS, *_FLAGS, *_TEXTS, "display", "image", "stop_timeout")
 
     if TYPE_CHECKING:
+        display: Callable[[], AbstractContextManager[Progress]] | None
         add_host: list[str]
         cap_add: list[str]
         cap_drop: list[str]
@@ -102,6 +108,7 @@ class CreateRequest:
             setattr(self, name, None)
         self.image = image
         self.stop_timeout: int | None = None
+        self.display = None
         for name, value in fields.items():
             setattr(self, name, value)
 
@@ -117,7 +124,7 @@ class CreateRequest:
 
     def to_plain(self) -> dict[str, Any]:
         """The fields that were set, as JSON knows them."""
-        plain = {name: getattr(self, name) for name in self.__slots__}
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "display"}
         return {name: value for name, value in plain.items() if value not in (None, [], False)}
 
     @classmethod

@@ -197,3 +197,17 @@ def test_a_file_keeps_the_id(rl: Rootless, image: str, tmp_path: object) -> None
 )
 def test_exit_codes_where_there_is_no_such_image(rl: Rootless, words: list[str], code: int) -> None:
     assert rl(*words, check=False).returncode == code
+
+
+def test_ps_counts_sizes_when_asked(rl: Rootless, image: str) -> None:
+    rl("run", "--name", "big", "--network", "none", image, "sh", "-c", "head -c 100000 /dev/zero > /file")
+    assert "SIZE" not in rl.out("ps", "-a")
+    assert rl.out("ps", "-as").splitlines()[1].split("  ")[-1].startswith("100 kB (virtual ")
+    (listed,) = json.loads(rl.out("ps", "-as", "--format", "json"))
+    assert listed["Size"]["rwSize"] == 100000
+
+
+def test_a_pull_that_a_run_needs_is_shown_unless_quiet(rl: Rootless) -> None:
+    words = ["--network", "none", "localhost:1/nothing", "true"]
+    assert rl("run", *words, check=False).stderr.startswith("Trying to pull localhost:1/nothing")
+    assert rl("run", "-q", *words, check=False).stderr.startswith("Error: ")

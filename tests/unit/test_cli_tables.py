@@ -12,6 +12,7 @@ from rootless.cli.manual import manual
 from rootless.cli.options import CHOICE
 from rootless.cli.tables import NOUNS, VERBS, command_named, find
 from rootless.cli.tables.podman import knows, knows_command
+from rootless.engine.request import CreateRequest
 
 NAMES = sorted({*VERBS, *(name for verbs in NOUNS.values() for name in verbs.values())})
 
@@ -59,3 +60,18 @@ def test_what_podman_knows() -> None:
 def test_the_manual_is_up_to_date() -> None:
     written = Path(__file__).parents[2] / "docs" / "commands.md"
     assert written.read_text() == manual(), "python -m rootless.cli.manual > docs/commands.md"
+
+
+ACCEPTED = {("images", "all"), ("rmi", "no_prune"), ("save", "multi_image_archive")}  # their help says so
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_option_is_ignored(name: str) -> None:
+    row = command_named(name)
+    place = Path(__file__).parents[2] / "rootless" / "cli"
+    source = (place / "commands" / f"{row.module}.py").read_text()
+    read = source + (place / "selection.py").read_text() * ("rootless.cli.selection" in source)
+    for option in row.options:
+        known = "create_request" in source and option.dest in CreateRequest.__slots__
+        used = f"opts.{option.dest}" in read or f'get("{option.dest}"' in read
+        assert known or used or (name, option.dest) in ACCEPTED, option.names

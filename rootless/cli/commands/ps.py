@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from rootless.cli.output import ago, human_duration, lines, short, table, write
+from rootless.cli.output import ago, human_duration, human_size, lines, short, table, write
 from rootless.engine.recover import refresh_all
 from rootless.jsontext import loads
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rootless.cli.settings import Settings
     from rootless.engine.records import Container
     from storage.store import Store
+
+    Sizes = dict[str, tuple[int, int]]  # id -> bytes written by it, bytes of its root file system
 
 _HEADINGS = {
     "ID": "CONTAINER ID",
@@ -31,20 +33,23 @@ _NEVER = -62135596800  # the year 1, which is Go's time that was never set
 
 def command(settings: Settings, opts: Opts) -> int:
     """List the containers of the store: those that run, or what the options ask for."""
-    containers = _sorted(_chosen(settings.store(), opts), opts.sort)
+    store = settings.store()
+    containers = _chosen(store, opts)
+    sizes = _sizes(store, containers) if opts.size or opts.sort == "size" else {}
+    containers = _sorted(containers, opts.sort, sizes)
     if opts.format == "json":
         from rootless.cli.output import pretty_json
 
-        write(pretty_json([_json(container) for container in containers], "  ") + "\n")
+        write(pretty_json([_json(container, sizes) for container in containers], "  ") + "\n")
     elif opts.format:
         from rootless.cli.template import rows
 
-        fields = [_fields(container, opts.no_trunc) for container in containers]
+        fields = [_fields(container, opts.no_trunc, sizes) for container in containers]
         write(rows(opts.format, fields, _HEADINGS, not opts.noheading))
     elif opts.quiet:
         lines(container.id if opts.no_trunc else short(container.id) for container in containers)
     else:
-        write(_table(containers, opts))
+        write(_table(containers, opts, sizes))
     return 0
 
 
@@ -63,15 +68,24 @@ def _chosen(store: Store, opts: Opts) -> list[Container]:
     return containers
 
 
-def _sorted(containers: list[Container], column: str) -> list[Container]:
+def _sizes(store: Store, containers: list[Container]) -> Sizes:
+    from rootless.engine.inspect import sizes
+
+    return {container.id: sizes(store, container) for container in containers}
+
+
+def _sorted(containers: list[Container], column: str, sizes: Sizes) -> list[Container]:
     if column in ("created", "runningfor"):
         return containers  # the oldest first, as they come
+    if column == "size":
+        return sorted(containers, key=lambda container: sizes[container.id])
     key = {"id": "id", "image": "image_name", "names": "name", "command": "command", "status": "state"}[column]
     return sorted(containers, key=lambda container: str(getattr(container, key)))
 
 
-def _table(containers: list[Container], opts: Opts) -> str:
-    cells = [] if opts.noheading else [["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]]
+def _table(containers: list[Container], opts: Opts, sizes: Sizes) -> str:
+    headings = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
+    cells = [] if opts.noheading else [[*headings, "SIZE"] if opts.size else headings]
     now = time.time()
     for container in containers:
         cells.append(
@@ -85,6 +99,8 @@ def _table(containers: list[Container], opts: Opts) -> str:
                 container.name,
             ]
         )
+        if opts.size:
+            cells[-1].append(_size(sizes[container.id]))
     return table(cells)
 
 
@@ -105,6 +121,11 @@ def ports(text: str) -> str:
     return ", ".join(f"{_host(host)}:{port}->{inside}/{protocol}" for host, port, inside, protocol in loads(text))
 
 
+def _size(pair: tuple[int, int]) -> str:
+    """What was written, and the whole root file system."""
+    return f"{human_size(pair[0])} (virtual {human_size(pair[1])})"
+
+
 def _host(address: str) -> str:
     return f"[{address}]" if ":" in address else address or "0.0.0.0"
 
@@ -113,7 +134,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _COMMAND_WIDTH + 3 else text[:_COMMAND_WIDTH] + "..."
 
 
-def _fields(container: Container, full: bool) -> dict[str, Any]:
+def _fields(container: Container, full: bool, sizes: Sizes) -> dict[str, Any]:
     """What `--format` can name."""
     from rootless.cli.output import go_time
 
@@ -144,12 +165,13 @@ def _fields(container: Container, full: bool) -> dict[str, Any]:
         "AutoRemove": bool(container.auto_remove),
         "Networks": "",
         "Mounts": _mounts(loads(container.request)),
+        "Size": _size(sizes[container.id]) if sizes else "",
         "Pod": "",
         "PodName": "",
     }
 
 
-def _json(container: Container) -> dict[str, Any]:
+def _json(container: Container, sizes: Sizes) -> dict[str, Any]:
     """The object of `--format json`, with Podman's keys; times in Unix seconds."""
     now = time.time()
     request = loads(container.request)
@@ -180,7 +202,7 @@ def _json(container: Container) -> dict[str, Any]:
         "PodName": "",
         "Ports": published or None,
         "Restarts": 0,
-        "Size": None,
+        "Size": {"rootFsSize": sizes[container.id][1], "rwSize": sizes[container.id][0]} if sizes else None,
         "StartedAt": int(container.started) or _NEVER,
         "State": container.state,
         "Status": status(container, now),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.cli.failures import warn
 from rootless.cli.output import write
-from rootless.engine.request import CreateRequest
+from rootless.cli.requests import create_request
 from rootless.engine.run import run_detached, run_foreground
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def command(settings: Settings, opts: Opts) -> int:
     """The exit code is the container's; with --detach its id is printed."""
-    request = CreateRequest.from_options(opts)
+    request = create_request(opts)
     store = settings.store()
     if opts.detach:
         write(run_detached(store, request, warn) + "\n")

@@ -50,7 +50,7 @@ TABLE = {
         "images",
         "List images.",
         (
-            Option("--all -a", BOOL, "Intermediate ones too"),
+            Option("--all -a", BOOL, "Accepted: images here have no intermediate ones"),
             Option("--digests", BOOL, "Show digests"),
             _FILTER,
             Option("--format", STR, "Print with a Go template, or as json", metavar="TEMPLATE"),
@@ -109,7 +109,7 @@ TABLE = {
             Option("--all -a", BOOL, "All images"),
             Option("--force -f", BOOL, "Also those that containers use (and these containers)"),
             Option("--ignore -i", BOOL, "Do not mind those that are gone"),
-            Option("--no-prune", BOOL, "Keep parents that have no name"),
+            Option("--no-prune", BOOL, "Accepted: images here have no parents that could be removed"),
         ),
         (Argument("images", "*", "IMAGE...", "image"),),
     ),

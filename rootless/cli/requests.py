@@ -1,0 +1,23 @@
+"""From the options of `run` and `create` to the engine's request."""
+
+from __future__ import annotations
+
+from rootless.engine.request import CreateRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.cli.options import Opts
+    from rootless.cli.progress import Display
+
+
+def create_request(opts: Opts) -> CreateRequest:
+    """The request that the options make; a pull that it needs is shown on standard error unless --quiet."""
+
+    def display() -> Display:
+        from rootless.cli.progress import choose_display
+
+        return choose_display(opts.quiet)
+
+    request = CreateRequest.from_options(opts)
+    request.display = display
+    return request
