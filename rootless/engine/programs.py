@@ -74,7 +74,8 @@ def packages_of(paths: list[str]) -> dict[str, str]:
         owners = {}
         for line in run_quickly("dpkg-query", "-S", *paths, check=False).splitlines():
             owner, _, path = line.partition(": ")
-            owners[path] = owner.partition(":")[0]
+            if not line.startswith("diversion by "):
+                owners[path] = owner.partition(",")[0].partition(":")[0]
         names = "${Package} ${Package}_${Version}_${Architecture}\n"
         listed = run_quickly("dpkg-query", "-W", "-f", names, *set(owners.values())) if owners else ""
         full = dict(line.split(" ", 1) for line in listed.splitlines())
