@@ -7,7 +7,17 @@ import stat
 
 from rootless.errors import RootlessError
 from rootless.kernel.libc import SyscallError
-from rootless.kernel.mounts import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, OPEN_TREE_CLONE, move_mount, open_tree
+from rootless.kernel.mounts import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    OPEN_TREE_CLONE,
+    mount_setattr,
+    move_mount,
+    open_tree,
+)
 
 DEFAULT_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = (
@@ -30,6 +40,7 @@ def clone_device(path: str) -> int:
     if not stat.S_ISCHR(mode) and not stat.S_ISBLK(mode):
         os.close(fd)
         raise RootlessError(f"giving the container {path}: it is not a device")
+    mount_setattr(fd, "", AT_EMPTY_PATH, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
     return fd
 
 
