@@ -208,7 +208,9 @@ def _ask_helper(helper: str, server: str, host: str) -> Credentials | None:
 
 
 def _table(content: dict[str, Any], key: str, path: str) -> dict[str, Any]:
-    value = content.get(key) or {}
+    value = content.get(key)
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise StorageError(f"reading credentials from {path}: {key} is not an object", "mend the file, or remove it")
     return value
