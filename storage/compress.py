@@ -3,7 +3,7 @@ bytes (the media type of a manifest is not to be trusted for it)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from rootless.errors import ImageError
@@ -117,8 +117,17 @@ def _gzip(head: bytes, read: Callable[[], bytes]) -> Iterator[bytes]:
 def _zstd(head: bytes, read: Callable[[], bytes]) -> Iterator[bytes]:
     import zstandard
 
+    frames = _zstd_frames()
+    next(frames)
+
+    def watched() -> bytes:
+        data = read()
+        frames.send(data)
+        return data
+
+    frames.send(head)
     reader = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(
-        _Readable(head, read),  # type: ignore[arg-type]
+        _Readable(head, watched),  # type: ignore[arg-type]
         read_size=CHUNK,
         read_across_frames=True,
     )
@@ -127,6 +136,49 @@ def _zstd(head: bytes, read: Callable[[], bytes]) -> Iterator[bytes]:
             yield piece
     except zstandard.ZstdError as error:
         raise _damaged(ZSTD, error) from None
+
+
+def _zstd_frames() -> Generator[None, bytes, None]:
+    """Is sent the compressed pieces and then b""; raises ImageError where that is not between two frames.
+
+    The library takes a stream that is cut off for one that has ended. So the frames are followed here by the lengths
+    in their headers (RFC 8878, 3.1.1), without a look at what they hold.
+    """
+    data = b""
+    at = 0
+
+    def take(count: int, end_allowed: bool = False) -> Generator[None, bytes, bytes]:
+        nonlocal data, at
+        while len(data) - at < count:
+            more = yield
+            if not more:
+                if end_allowed and at >= len(data):
+                    return b""
+                raise _truncated(ZSTD)
+            data, at = (data[at:] + more, 0) if at < len(data) else (more, at - len(data))
+        at += count
+        return data[at - count : at]
+
+    def skip(count: int) -> Generator[None, bytes, None]:
+        nonlocal at
+        at += count
+        yield from take(0)
+
+    while magic := (yield from take(4, True)):
+        if magic[1:] == b"\x2a\x4d\x18":
+            yield from skip(int.from_bytes((yield from take(4)), "little"))
+            continue
+        flags = (yield from take(1))[0]
+        single = flags >> 5 & 1
+        yield from skip((1 - single) + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6])
+        last = 0
+        while not last:
+            block = int.from_bytes((yield from take(3)), "little")
+            last = block & 1
+            yield from skip(1 if block >> 1 & 3 == 1 else block >> 3)
+        yield from skip(4 if flags & 4 else 0)
+    while True:
+        yield
 
 
 class _Readable:
