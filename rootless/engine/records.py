@@ -87,8 +87,31 @@ class Container:
         network: str
 
     def __init__(self, row: tuple[Any, ...]) -> None:
-        for name, value in zip(COLUMNS, row, strict=True):
-            setattr(self, name, value)
+        (
+            self.id,
+            self.name,
+            self.image_id,
+            self.image_name,
+            self.created,
+            self.request,
+            self.state,
+            self.pid,
+            self.pid_start,
+            self.boot_id,
+            self.monitor_pid,
+            self.monitor_start,
+            self.exit_code,
+            self.started,
+            self.finished,
+            self.oom_killed,
+            self.error,
+            self.command,
+            self.ports,
+            self.labels,
+            self.auto_remove,
+            self.driver,
+            self.network,
+        ) = row  # a third of the time that a loop with setattr takes: `ps` has a thousand of them
 
     @property
     def alive(self) -> bool:
