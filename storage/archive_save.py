@@ -1,4 +1,5 @@
-"""Saving images to archives: docker-archive (what `docker save` writes) and oci-archive (an OCI layout in a tar)."""
+"""Saving images: docker-archive (what `docker save` writes), oci-archive (an OCI layout in a tar), and as directories
+oci-dir (an OCI layout) and docker-dir (skopeo's "dir" layout)."""
 
 from __future__ import annotations
 
@@ -8,17 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rootless.errors import StorageError, UsageError
 from rootless.jsontext import dumps, loads
 from storage.archive_write import ArchiveWriter
+from storage.directory_write import DirectoryWriter
 from storage.lease import Lease
 from storage.lookup import Image, need_image
-from storage.manifest_write import DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, descriptor
+from storage.manifest_write import DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, descriptor, docker_manifest
 from storage.progress import Progress
 from storage.registry.manifests import OCI_INDEX, OCI_MANIFEST
 from storage.store import Store
 
 DOCKER_ARCHIVE = "docker-archive"
 OCI_ARCHIVE = "oci-archive"
+OCI_DIRECTORY = "oci-dir"
+DOCKER_DIRECTORY = "docker-dir"
+DIRECTORIES = (OCI_DIRECTORY, DOCKER_DIRECTORY)
+
+_Writer = ArchiveWriter | DirectoryWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +53,31 @@ class _Chosen:
 def save_images(
     store: Store,
     references: Sequence[str],
-    descriptor: int,
+    output: int | str,
     format: str = DOCKER_ARCHIVE,
     progress: Progress | None = None,
 ) -> None:
-    """Write the images to the open `descriptor`. An image named by a name carries that name; by its id, none.
+    """Write the images to `output`: an open descriptor for the archives, an empty directory for oci-dir and docker-dir.
 
-    Layers are written as they came: the kept blob (oci-archive), or the tar rebuilt from files and record, which is
-    checked against its diffID. Raises NotFoundError before anything is written; StorageError for a damaged layer.
+    An image named by a name carries that name; by its id, none. Layers are written as they came: the kept blob (the
+    OCI formats), or the tar rebuilt from files and record, which is checked against its diffID. Raises NotFoundError
+    and UsageError before anything is written; StorageError for a damaged layer.
     """
     with Lease(store) as lease:
         chosen = _choose(store, references)
         layers = [layer for one in chosen for layer in one.layers]
         lease.protect({*(layer.diff_id for layer in layers), *(layer.blob for layer in layers if layer.blob)})
-        archive = ArchiveWriter(descriptor, progress or Progress())
-        if format == OCI_ARCHIVE:
+        for layer in layers:
+            if not store.layers.has(layer.diff_id):
+                raise StorageError(
+                    f"saving an image: its layer {layer.diff_id[:12]} is missing", "pull or load it again"
+                )
+        progress = progress or Progress()
+        archive = DirectoryWriter(output, progress) if isinstance(output, str) else ArchiveWriter(output, progress)
+        if format in (OCI_ARCHIVE, OCI_DIRECTORY):
             _write_oci(store, archive, chosen)
+        elif format == DOCKER_DIRECTORY:
+            _write_directory(store, archive, chosen)
         else:
             _write_docker(store, archive, chosen)
         archive.close()
@@ -88,7 +105,7 @@ def _layer(store: Store, diff_id: str) -> _Layer:
     return _Layer(diff_id, row[0] if row else 0, blob)
 
 
-def _write_docker(store: Store, archive: ArchiveWriter, chosen: list[_Chosen]) -> None:
+def _write_docker(store: Store, archive: _Writer, chosen: list[_Chosen]) -> None:
     listed = []
     for one in chosen:
         for layer in one.layers:
@@ -104,7 +121,20 @@ def _write_docker(store: Store, archive: ArchiveWriter, chosen: list[_Chosen]) -
     archive.add_bytes("manifest.json", dumps(listed).encode())
 
 
-def _write_oci(store: Store, archive: ArchiveWriter, chosen: list[_Chosen]) -> None:
+def _write_directory(store: Store, archive: _Writer, chosen: list[_Chosen]) -> None:
+    """The "dir" layout of skopeo: one image, its manifest beside its blobs, no names."""
+    if len(chosen) != 1:
+        raise UsageError(f"saving {len(chosen)} images: a docker-dir holds one", "choose oci-dir or an archive")
+    one = chosen[0]
+    archive.add_bytes("version", b"Directory Transport Version: 1.1\n")
+    for layer in one.layers:
+        _rebuild(store, archive, layer.diff_id, layer)
+    archive.add_bytes(one.image.id, one.config)
+    manifest = docker_manifest(one.config, [(layer.diff_id, layer.tar_size) for layer in one.layers])
+    archive.add_bytes("manifest.json", manifest)
+
+
+def _write_oci(store: Store, archive: _Writer, chosen: list[_Chosen]) -> None:
     entries: list[dict[str, Any]] = []
     archive.add_directory("blobs")
     archive.add_directory("blobs/sha256")
@@ -164,7 +194,7 @@ def _oci_type(media_type: str) -> str:
     return media_type
 
 
-def _rebuild(store: Store, archive: ArchiveWriter, name: str, layer: _Layer) -> None:
+def _rebuild(store: Store, archive: _Writer, name: str, layer: _Layer) -> None:
     if layer.tar_size:
         archive.add_written(name, layer.tar_size, lambda output: store.layers.rebuild(layer.diff_id, output))
     elif not archive.has(name):

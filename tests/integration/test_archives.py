@@ -145,6 +145,31 @@ def test_directories_that_skopeo_and_umoci_write(fresh: Rootless, three: Path, t
     assert json.loads(fresh.out("image", "inspect", "localhost/new"))[0]["Config"]["Cmd"] == ["changed"]
 
 
+def test_directories_are_what_skopeo_expects(fresh: Rootless, three: Path, tmp_path: Path) -> None:
+    fresh("load", "-i", str(three))
+    expected = [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in LAYERS]
+    for format, transport, name in (("oci-dir", "oci", ":docker.io/me/three:1"), ("docker-dir", "dir", "")):
+        out = tmp_path / format
+        fresh("save", "--format", format, "-o", str(out), "me/three:1")
+        assert json.loads(skopeo("inspect", f"{transport}:{out}{name}"))["Layers"] == expected
+        skopeo("copy", "-q", f"{transport}:{out}{name}", f"docker-archive:{tmp_path}/{format}.tar:a/b:c")
+        assert fresh("save", "--format", format, "-o", str(out), "me/three:1", check=False).returncode == 125
+        fresh("rmi", "-a", "-f")
+        fresh("load", "-i", str(out))
+        fresh("tag", fresh.out("images", "-q"), "me/three:1")
+    assert fresh("save", "--format", "oci-dir", "me/three:1", check=False).returncode == 125
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_compressed_blob_is_copied_into_a_directory(fresh: Rootless, three: Path, tmp_path: Path) -> None:
+    packed, out = tmp_path / "packed.tar", tmp_path / "out"
+    skopeo("copy", "-q", "--dest-compress-format", "zstd", f"docker-archive:{three}", f"oci-archive:{packed}:me/x:1")
+    fresh("load", "-i", str(packed))
+    fresh("save", "--format", "oci-dir", "-o", str(out), "localhost/me/x:1")
+    assert skopeo("inspect", "--raw", f"oci:{out}") == skopeo("inspect", "--raw", f"oci-archive:{packed}")
+    skopeo("copy", "-q", f"oci:{out}", f"oci:{tmp_path}/copy")
+
+
 def test_compressed_layers_inside_a_docker_archive(fresh: Rootless, three: Path, tmp_path: Path) -> None:
     found = members(three)
     packed = [gzip.compress(LAYERS[0]), lzma.compress(LAYERS[1]), LAYERS[2]]

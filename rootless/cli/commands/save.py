@@ -1,59 +1,82 @@
-"""`save`: images into an archive."""
+"""`save`: images into an archive or a directory."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+from collections.abc import Callable
 
 from rootless.cli.options import Opts
 from rootless.cli.progress import Lines, Quiet
 from rootless.cli.settings import Settings
 from rootless.errors import StorageError, UsageError
-from storage.archive_save import save_images
+from storage.archive_save import DIRECTORIES, save_images
 
 
 def command(settings: Settings, opts: Opts) -> int:
-    """Write `opts.images` to `opts.output`, or to standard output where that is no terminal."""
-    store = settings.store()
+    """Write `opts.images` to `opts.output`, or to standard output where that is no terminal.
+
+    A file or a directory appears when it is whole; a file takes the place of what was there.
+    """
     display = Quiet() if opts.quiet else Lines()
-    if opts.output is None or opts.output == "-":
-        if os.isatty(1):
-            raise UsageError("saving images: standard output is a terminal", "name a file: --output FILE, or > FILE")
-        save_images(store, opts.images, 1, opts.format, display)
-        return 0
-    if _is_special(opts.output):
-        descriptor = _open(opts.output, os.O_WRONLY)
+
+    def save(output: int | str) -> None:
+        save_images(settings.store(), opts.images, output, opts.format, display)
+
+    path = None if opts.output in (None, "-", "/dev/stdout") else os.path.realpath(opts.output)
+    try:
+        if opts.format in DIRECTORIES:
+            _to_directory(path, opts.format, save)
+        elif path is None:
+            if os.isatty(1):
+                raise UsageError("saving images: standard output is a terminal", "name a file: -o FILE, or > FILE")
+            save(1)
+        else:
+            _to_file(path, save)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"writing {opts.output or 'standard output'}: {error.strerror}") from None
+    return 0
+
+
+def _to_file(path: str, save: Callable[[int | str], None]) -> None:
+    try:
+        special = not stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        special = False
+    if special:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            save_images(store, opts.images, descriptor, opts.format, display)
+            save(descriptor)
         finally:
             os.close(descriptor)
-        return 0
-    draft = f"{opts.output}.{os.urandom(4).hex()}.partial"
-    descriptor = _open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        return
+    draft = _draft(path)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
-        save_images(store, opts.images, descriptor, opts.format, display)
-        os.rename(draft, opts.output)
-    except OSError as error:
-        os.unlink(draft)
-        raise StorageError(f"writing {opts.output}: {error.strerror}") from None
+        save(descriptor)
+        os.rename(draft, path)
     except BaseException:
         os.unlink(draft)
         raise
     finally:
         os.close(descriptor)
-    return 0
 
 
-def _is_special(path: str) -> bool:
-    """A fifo or a device is written to; a file appears when it is whole, in place of what was there."""
+def _to_directory(path: str | None, format: str, save: Callable[[int | str], None]) -> None:
+    if path is None:
+        raise UsageError(f"saving images: {format} is a directory", "name one that does not exist yet: --output DIR")
+    draft = _draft(path)
+    os.mkdir(draft)
     try:
-        return not stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        return False
+        save(draft)
+        os.rename(draft, path)  # onto an empty directory at most
+    except BaseException:
+        shutil.rmtree(draft)
+        raise
 
 
-def _open(path: str, flags: int) -> int:
-    try:
-        return os.open(path, flags | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StorageError(f"writing {path}: {error.strerror}") from None
+def _draft(path: str) -> str:
+    return f"{path}.{os.urandom(4).hex()}.partial"

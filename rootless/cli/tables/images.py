@@ -6,7 +6,7 @@ from rootless.cli.options import BOOL, CHOICE, LIST, MAYBE, SOME, STR, UINT, Arg
 
 SORTS = ("created", "id", "repository", "size", "tag")
 POLICIES = ("always", "missing", "never", "newer")
-ARCHIVES = ("docker-archive", "oci-archive")
+ARCHIVES = ("docker-archive", "docker-dir", "oci-archive", "oci-dir")
 
 _IMAGE = (Argument("image", completes="image"),)
 _IMAGES = (Argument("images", SOME, "IMAGE...", "image"),)
@@ -115,9 +115,9 @@ TABLE = {
     ),
     "save": Command(
         "save",
-        "Write images to an archive.",
+        "Write images to an archive or a directory.",
         (
-            Option("--format", CHOICE, "Format: docker-archive or oci-archive", "docker-archive", "FORMAT", ARCHIVES),
+            Option("--format", CHOICE, "One of: " + ", ".join(ARCHIVES), "docker-archive", "FORMAT", ARCHIVES),
             Option("--multi-image-archive -m", BOOL, "Accepted: an archive may always hold several images"),
             Option("--output -o", STR, "Write this file, not standard output", metavar="FILE"),
             Option("--quiet -q", BOOL, "No progress"),
