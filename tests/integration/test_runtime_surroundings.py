@@ -100,8 +100,7 @@ ls /proc/self/fd
 
 
 def crun_output(cfg: dict[str, Any], bundle: Path) -> str:
-    """The same configuration run by crun, in a user namespace mapped like ours, with a unified cgroup tree around it, for
-    it refuses others."""
+    """The same configuration run by crun, in a user namespace mapped like ours and with the unified cgroup tree."""
     names = {"mnt": "mount", "net": "network"}
     cfg["linux"]["namespaces"] = [{"type": names.get(kind, kind)} for kind in KINDS if kind not in ("time", "user")]
     bundle.mkdir()
