@@ -143,9 +143,10 @@ def get(conn: Connection, container_id: str) -> Container | None:
     return Container(row) if row is not None else None
 
 
-def all_containers(conn: Connection) -> list[Container]:
-    """Every container, the oldest first, in one query."""
-    return [Container(row) for row in conn.execute(_SELECT + "ORDER BY created, id")]
+def all_containers(conn: Connection, alive: bool = False) -> list[Container]:
+    """Every container, or those that are said to have processes, the oldest first, in one query."""
+    condition = "WHERE state IN ('running', 'paused', 'stopping', 'initialized') " if alive else ""
+    return [Container(row) for row in conn.execute(_SELECT + condition + "ORDER BY created, id")]
 
 
 def latest(conn: Connection) -> Container:

@@ -31,9 +31,10 @@ def refresh(store: Store, container: Container) -> Container:
     return container if _mend(store, container) else records.find(store.db, container.id)
 
 
-def refresh_all(store: Store) -> list[Container]:
-    """All containers, the oldest first, with the truth about each."""
-    return [container for container in records.all_containers(store.db) if _mend(store, container)]
+def refresh_all(store: Store, alive: bool = False) -> list[Container]:
+    """All containers, or those with processes, the oldest first, with the truth about each."""
+    found = [container for container in records.all_containers(store.db, alive) if _mend(store, container)]
+    return [container for container in found if container.alive] if alive else found
 
 
 def _mend(store: Store, container: Container) -> bool:

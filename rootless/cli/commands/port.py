@@ -20,7 +20,7 @@ def command(settings: Settings, opts: Opts) -> int:
     if opts.all:
         if opts.container:
             raise UsageError("port: --all and the name of a container exclude each other")
-        containers = [container for container in refresh_all(store) if container.alive]
+        containers = refresh_all(store, alive=True)
         lines(f"{container.id[:12]}\t{line}" for container in containers for line in _lines(container.ports, None))
         return 0
     container = find(store, one(store, opts, "port"))

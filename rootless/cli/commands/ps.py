@@ -54,12 +54,11 @@ def command(settings: Settings, opts: Opts) -> int:
 
 
 def _chosen(store: Store, opts: Opts) -> list[Container]:
-    containers = refresh_all(store)
-    if opts.latest or opts.last >= 0:
-        count = 1 if opts.latest else opts.last
-        containers = containers[max(0, len(containers) - count) :]
-    elif not opts.all and not any(text.startswith(("status=", "exited=")) for text in opts.filter):
-        containers = [container for container in containers if container.state in ("running", "paused", "stopping")]
+    last = 1 if opts.latest else opts.last
+    everything = opts.all or last >= 0 or any(text.startswith(("status=", "exited=")) for text in opts.filter)
+    containers = refresh_all(store, alive=not everything)
+    if last >= 0:
+        containers = containers[max(0, len(containers) - last) :]
     if opts.filter:
         from rootless.cli.filters import container_filter
 
