@@ -30,6 +30,7 @@ _SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 _OURS = (b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers.")
 _CHECK_SPACE_EVERY = 64 << 20
 _LONGEST_WHITEOUT = 1 << 20
+_UNCHANGED = 0xFFFFFFFF  # what chown(2) takes for "leave it"
 _MAX_NS = (1 << 62) - 1
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENOMEM))
 
@@ -124,9 +125,9 @@ class Extractor:
             elif entry.sparse is not None:
                 os.ftruncate(fd, entry.size)
             if entry.uid or entry.gid or self._setgid_seen or mode & _SPECIAL:
-                self._own(fd, None, entry)
+                squashed = self._own(fd, None, entry)
                 if mode & _SPECIAL:
-                    os.fchmod(fd, mode & 0o7777)
+                    os.fchmod(fd, _harmless(entry) if squashed else mode & 0o7777)
             if entry.xattrs:
                 self._xattrs(directory, base, entry)
             when = _clamp(entry.mtime)
@@ -332,20 +333,21 @@ class Extractor:
             directory = self._places.parent(path)[0]
         return directory, False
 
-    def _own(self, target: int, base: bytes | None, entry: Entry) -> None:
-        """Give the file open as `target`, or `base` in the directory open as `target`, its owner."""
-        if not self._single:
+    def _own(self, target: int, base: bytes | None, entry: Entry) -> bool:
+        """Give the file open as `target`, or `base` in the directory open as `target`, its owner; whether that was
+        out of reach, so that it is root's and its own owner a note."""
+        if not self._single and entry.uid != _UNCHANGED and entry.gid != _UNCHANGED:
             try:
                 if base is None:
                     os.fchown(target, entry.uid, entry.gid)
                 else:
                     os.chown(base, entry.uid, entry.gid, dir_fd=target, follow_symlinks=False)
-                return
+                return False
             except (OSError, OverflowError) as error:
                 if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.EPERM):
                     raise
         elif not (entry.uid or entry.gid):
-            return
+            return False
         self.squashed += 1
         value = b"%d:%d:0%o" % (entry.uid, entry.gid, entry.mode & 0o7777)
         try:
@@ -354,8 +356,9 @@ class Extractor:
             elif entry.kind == DIRECTORY:
                 set_xattr(target, base, OVERRIDE, value)
         except OSError as error:
-            if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.ENOSPC):
+            if error.errno not in (errno.ENOTSUP, errno.EPERM):
                 raise
+        return True
 
     def _xattrs(self, directory: int, base: bytes, entry: Entry) -> None:
         for key, value in (entry.xattrs or {}).items():
@@ -396,6 +399,16 @@ _ALLOWED = frozenset((b"security.capability", b"system.posix_acl_access", b"syst
 
 def _join(real: bytes, base: bytes) -> bytes:
     return real + b"/" + base if real else base
+
+
+def _harmless(entry: Entry) -> int:
+    """The mode of a file that is root's now: somebody else's program must not run as root for that."""
+    mode = entry.mode & 0o7777
+    if entry.uid:
+        mode &= ~stat.S_ISUID
+    if entry.gid:
+        mode &= ~stat.S_ISGID
+    return mode
 
 
 def _clamp(nanoseconds: int) -> int:
