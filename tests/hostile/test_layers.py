@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rootless.errors import ImageError, RootlessError, StorageError
-from tests.support.layers import Layers, digest, member, tar
+from tests.support.extraction import Layers, digest, member, tar
 
 DIR, LINK, HARD, FIFO = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE
 
@@ -363,7 +363,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import os, sys, subprocess\n"
         "from pathlib import Path\n"
-        "from tests.support.layers import Layers, member, tar\n"
+        "from tests.support.extraction import Layers, member, tar\n"
         "from rootless.errors import StorageError\n"
         "place = Path(sys.argv[1])\n"
         "subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=160m', 'small', place], check=True)\n"

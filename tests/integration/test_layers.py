@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from rootless.errors import ImageError, StorageError
 from rootless.kernel.idmaps import UserMap
 from storage.layers import LayerStore
-from tests.support.layers import Layers, digest, member, tar
+from tests.support.extraction import Layers, digest, member, tar
 
 DIR, LINK, HARD, FIFO = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE
 
