@@ -9,9 +9,11 @@ shows the topmost). The layer's notes say which. A layer that several images sha
 from __future__ import annotations
 
 import errno
+import fcntl
 import marshal
 import os
 import stat
+from typing import Any
 
 from rootless.errors import ImageError
 from rootless.kernel.files import RESOLVE_IN_ROOT, openat2, sync_file_system
@@ -26,11 +28,21 @@ def settle(layer: str, below: list[str]) -> None:
 
     Runs in the mapped user namespace. Raises ImageError for a hard link to what is not there.
     """
+    lock = os.open(layer, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         with open(layer + "/notes", "rb") as file:
             notes = marshal.load(file)
+        _settle(layer, below, notes)
     except FileNotFoundError:
-        return  # another process was faster
+        if os.path.exists(layer + "/notes"):
+            raise
+        # another process was faster
+    finally:
+        os.close(lock)
+
+
+def _settle(layer: str, below: list[str], notes: dict[str, Any]) -> None:
     diff = os.open(layer + "/diff", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     lower = [os.open(path + "/diff", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for path in below]
     try:
