@@ -15,7 +15,7 @@ import os
 
 from rootless.errors import ConflictError, KernelError
 from rootless.kernel.clone import CLONE_PARENT, clone
-from rootless.kernel.namespaces import KINDS, namespace_id, setns
+from rootless.kernel.namespaces import CLONE_NEWUSER, KINDS, namespace_id, setns
 from rootless.kernel.pidfd import wait_exit
 from rootless.kernel.process import set_dumpable, set_parent_death_signal
 from rootless.runtime.channel import Channel, describe_error, pair, restore_error
@@ -28,6 +28,7 @@ from rootless.runtime.inheritance import (
     other_end_closed,
     seal_imports,
 )
+from rootless.runtime.reentry import interpreter_is_exposed, move_into_copy
 from rootless.runtime.users import resolve_user
 
 TYPE_CHECKING = False
@@ -67,14 +68,22 @@ def enter(
     gets a terminal of the container's own. The caller has one thread. Raises CommandNotFoundError (127),
     CannotInvokeError (126), ConflictError where the container does not run, or RootlessError.
     """
-    if process.get("terminal"):
-        pass  # now: inside, nothing can be imported
-    flags = _foreign_namespaces(pid, pidfd)
+    order = {
+        "pidfd": pidfd,
+        "flags": _foreign_namespaces(pid, pidfd),
+        "process": process,
+        "user": user,
+        "stdio": stdio or [0, 1, 2],
+        "seccomp": seccomp,
+        "preserve_fds": preserve_fds,
+        "die_with_caller": die_with_caller,
+        "exposed": interpreter_is_exposed(),
+    }
     ours, theirs = pair()
     door, door_fd = clone(0)
     if door == 0:
         ours.close()
-        _pass_through(theirs, pidfd, flags, process, user, stdio or [0, 1, 2], seccomp, preserve_fds, die_with_caller)
+        _pass_through(theirs, order)
     theirs.close()
     os.close(door_fd)
     entered: Entered | None = None
@@ -127,29 +136,23 @@ def _foreign_namespaces(pid: int, pidfd: int) -> int:
     return flags
 
 
-def _pass_through(
-    channel: Channel,
-    pidfd: int,
-    flags: int,
-    process: dict[str, Any],
-    user: str | None,
-    stdio: list[int | None],
-    seccomp: bytes | None,
-    preserve_fds: int,
-    die_with_caller: bool,
-) -> NoReturn:
+def _pass_through(channel: Channel, order: dict[str, Any]) -> NoReturn:
     """The life of the door, and of the child that comes out behind it; neither returns."""
     try:
         try:
             gc.disable()
             set_parent_death_signal(_SIGKILL)
             forget_signals()
-            apply_limits(process)
-            seal_imports()
             set_dumpable(False)
-            setns(pidfd, flags)
+            if order["process"].get("terminal"):
+                from rootless.runtime import console  # noqa: F401  inside, nothing can be imported any more
+            if order["flags"] & CLONE_NEWUSER and order["exposed"]:
+                _move_into_copy(channel, order)
+            apply_limits(order["process"])
+            seal_imports()
+            setns(order["pidfd"], order["flags"])
             single = become_root_inside()
-            arrange_descriptors(channel, stdio, preserve_fds)
+            arrange_descriptors(channel, order["stdio"], order["preserve_fds"])
             child, child_fd = clone(CLONE_PARENT)
             if child:
                 channel.send("child", child, child_fd)
@@ -157,7 +160,7 @@ def _pass_through(
             # The caller must know of us before anything can fail: a dead child that nobody waits for would keep the
             # container's pid 1 from ending.
             channel.receive()
-            _become(channel, process, user, seccomp, single, die_with_caller)
+            _become(channel, order, single)
         except (EOFError, BrokenPipeError):  # the caller is gone
             pass
         except BaseException as error:
@@ -166,16 +169,20 @@ def _pass_through(
         os._exit(1)
 
 
-def _become(
-    channel: Channel,
-    process: dict[str, Any],
-    user: str | None,
-    seccomp: bytes | None,
-    single: bool,
-    die_with_caller: bool,
-) -> None:
+def _move_into_copy(channel: Channel, order: dict[str, Any]) -> None:
+    """Root of the user namespace alone, still among the host's files, for the copy has to load its library."""
+    setns(order["pidfd"], CLONE_NEWUSER)
+    become_root_inside()
+    kept = [fd for fd in (order["pidfd"], *order["stdio"], *range(3, 3 + order["preserve_fds"])) if fd is not None]
+    order = {**order, "flags": order["flags"] & ~CLONE_NEWUSER, "exposed": False}
+    move_into_copy(_pass_through, channel, kept, order)
+
+
+def _become(channel: Channel, order: dict[str, Any], single: bool) -> None:
+    process: dict[str, Any] = order["process"]
+    seccomp: bytes | None = order["seccomp"]
     os.setsid()
-    found = resolve_user(user, process)
+    found = resolve_user(order["user"], process)
     console = None
     if process.get("terminal"):
         from rootless.runtime.console import Console
@@ -190,7 +197,7 @@ def _become(
     if console is not None:
         os.close(console.master)
     give_up_privileges(process, seccomp is not None)
-    if die_with_caller:
+    if order["die_with_caller"]:
         set_parent_death_signal(_SIGKILL)
         if other_end_closed(channel):
             return

@@ -35,6 +35,7 @@ from rootless.runtime.inheritance import (
     seal_imports,
 )
 from rootless.runtime.loopback import bring_up_loopback
+from rootless.runtime.reentry import function_of, move_into_copy, name_of
 from rootless.runtime.rootfs import Assembly
 from rootless.runtime.users import resolve_user
 
@@ -61,8 +62,34 @@ def become_container(
             _leave_namespaces(flags, prepare_network)
             channel.send("namespaces")
             _, plan, _ = channel.receive()
+            if plan["exposed"]:
+                _move_into_copy(channel, flags, mount_rootfs, plan)
             _become(channel, flags, mount_rootfs, plan)
         except (EOFError, BrokenPipeError):  # the monitor is gone: nobody wants this container
+            pass
+        except BaseException as error:
+            channel.send("error", describe_error(error))
+    finally:
+        os._exit(1)
+
+
+def _move_into_copy(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan: dict[str, Any]) -> None:
+    become_root_inside()
+    set_parent_death_signal(_SIGKILL)
+    mounter = None if mount_rootfs is None else name_of(mount_rootfs)
+    kept = [fd for fd in plan.get("stdio") or [0, 1, 2] if fd is not None]
+    kept += range(3, 3 + (plan.get("preserve_fds") or 0))
+    move_into_copy(resume_becoming, channel, kept, flags, mounter, plan)
+
+
+def resume_becoming(channel: Channel, flags: int, mounter: str | None, plan: dict[str, Any]) -> NoReturn:
+    """What `become_container` does from the plan on, in the copy of the interpreter."""
+    try:
+        try:
+            gc.disable()
+            forget_signals()
+            _become(channel, flags, None if mounter is None else function_of(mounter), plan)
+        except (EOFError, BrokenPipeError):
             pass
         except BaseException as error:
             channel.send("error", describe_error(error))

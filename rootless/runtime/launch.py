@@ -26,6 +26,7 @@ from rootless.kernel.namespaces import (
     open_namespace,
 )
 from rootless.runtime.channel import Channel, pair, restore_error
+from rootless.runtime.reentry import interpreter_is_exposed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,13 +119,14 @@ class Launch:
             self._expect("namespaces")
             if self._flags & CLONE_NEWUSER:
                 self.userns_fd = open_namespace(self.init_pid, "user")
+            plan = {**plan, "exposed": interpreter_is_exposed()}
             if self._user_map is not None:
-                plan = {**plan, "gids": self._user_map.gids}
+                plan["gids"] = self._user_map.gids
             if self._needs_helper(plan):
                 from rootless.runtime.outside import mount_from_outside
 
                 mount_from_outside(self.pidfd, self._flags, self._mount_rootfs, plan)
-                plan = {**plan, "rootfs": None}
+                plan["rootfs"] = None
             self._channel.send("plan", plan)
         except BaseException as error:
             raise self._failed(error) from None

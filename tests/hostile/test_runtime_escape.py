@@ -318,3 +318,37 @@ def test_the_hosts_processes_and_files_are_not_seen(rootfs: Path) -> None:
     assert str(rootfs) not in done.out.replace(f"{rootfs} ", "")
     assert done.out.count("/proc/1\n") == 1
     assert "work" not in done.out.split()
+
+
+OVERWRITE = """
+import os
+fd = os.open("/proc/self/exe", os.O_RDONLY)
+os.set_inheritable(fd, True)
+print(os.readlink("/proc/self/exe"), flush=True)
+os.execv("/bin/sh", ["sh", "-c", f"echo overwritten > /proc/self/fd/{fd}"])
+"""
+
+
+@pytest.mark.parametrize("entering", [False, True])
+def test_an_interpreter_of_the_users_own_is_never_within_reach(rootfs: Path, tmp_path: Path, entering: bool) -> None:
+    """The container executes /proc/self/exe while that is still ours, and then writes to the file."""
+    own = tmp_path / "python3"
+    shutil.copy(os.path.realpath(sys.executable), own)
+    before = own.read_bytes()
+    (rootfs / "evil.py").write_text(OVERWRITE)
+    mounts = [bind(folder, folder, "rbind", "ro") for folder in PYTHON_FOLDERS]
+    attack = config(rootfs, "/proc/self/exe", "-I", "-S", "/evil.py", mounts=mounts)
+    packages = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "PYTHONHOME": sys.base_prefix, "PYTHONPATH": packages}
+    if entering:
+        sleeper = config(rootfs, "sleep", "60", mounts=mounts)
+        (outcome,) = launch(
+            sleeper, enters=[{"process": attack["process"]}], env=environment, executable=str(own)
+        ).entered
+        assert outcome["out"].startswith("/memfd:python"), outcome
+        assert outcome["code"] != 0
+    else:
+        done = launch(attack, env=environment, executable=str(own))
+        assert done.out.startswith("/memfd:python"), done
+        assert done.code != 0
+    assert own.read_bytes() == before

@@ -124,9 +124,10 @@ def launch(
     stdin: Any = subprocess.DEVNULL,
     wrapper: tuple[str, ...] = (),
     timeout: float = 30,
+    executable: str = sys.executable,
     **more: Any,
 ) -> Outcome:
-    """Start a container and wait for its end. `wrapper` is a command line put before the interpreter's.
+    """Start a container and wait for its end. `wrapper` is a command line put before the interpreter's (`executable`).
 
     With `enters` (keyword arguments of `enter`, "process" among them) these run in it one after the other, then it is
     killed; `Outcome.entered` has what each came to, its output under "out".
@@ -142,7 +143,7 @@ def launch(
     more.setdefault("pass_fds", ())
     try:
         done = subprocess.run(
-            [*wrapper, sys.executable, "-m", "tests.support.runtime", str(writer), str(asked)],
+            [*wrapper, executable, "-m", "tests.support.runtime", str(writer), str(asked)],
             stdin=stdin,
             capture_output=True,
             timeout=timeout,
