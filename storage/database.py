@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from storage.sqlite import Connection, connect
+from storage.sqlite import BUSY_SECONDS, Connection, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def open_database(path: str) -> Connection:
 def _write_log_back(connection: Connection) -> None:
     connection.execute("PRAGMA busy_timeout=0")  # whoever is reading now matters more: the next process tries again
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    connection.execute("PRAGMA busy_timeout=10000")
+    connection.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
 
 
 def _create(path: str) -> None:

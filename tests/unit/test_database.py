@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import storage.database
+import storage.sqlite
 from rootless.errors import StorageError
-from storage.database import LOG_LIMIT, VERSION, open_database, transaction
+from storage.database import LOG_LIMIT, VERSION, on_network_file_system, open_database, transaction
 from storage.schema import migrate
 from storage.sqlite import IntegrityError, connect
 
@@ -190,3 +192,28 @@ def test_opening_imports_no_module_that_is_slow() -> None:
         "ctypes",
     }
     assert not slow & set(loaded)
+
+
+def test_a_lock_that_a_living_process_holds_is_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = open_database(path)
+    monkeypatch.setattr(storage.sqlite, "BUSY_SECONDS", 0.1)
+    with transaction(holder):
+        waiting = open_database(path)
+        assert waiting.execute("SELECT count(*) FROM images").fetchone() == (0,)  # readers do not wait
+        with pytest.raises(StorageError, match="another process has held it") as raised, transaction(waiting):
+            pass
+    assert "fuser" in str(raised.value.hint)
+
+
+def test_without_shared_memory_a_rollback_journal_serves(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage.database, "on_network_file_system", lambda path: True)
+    db = open_database(path)
+    assert db.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+    with transaction(db):
+        db.execute("INSERT INTO settings VALUES ('a', '1')")
+    assert open_database(path).execute("SELECT value FROM settings").fetchone() == ("1",)
+    assert sorted(os.listdir(os.path.dirname(path))) == ["db.sqlite"]
+
+
+def test_a_local_file_system_is_told_from_a_network_one(path: str) -> None:
+    assert not on_network_file_system(path)
