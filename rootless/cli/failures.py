@@ -18,6 +18,9 @@ def tell(error: BaseException, log_level: str = "warn") -> int:
         message, hint, code = f"{place}{error.strerror}", None, INTERNAL
     elif isinstance(error, MemoryError):
         message, hint, code = "out of memory", None, INTERNAL
+    elif isinstance(error, ModuleNotFoundError) and not str(error.name).startswith(("rootless", "storage", "network")):
+        message = f"the Python package {error.name} is not installed beside rootless"
+        hint, code = "install rootless again, with what it needs: pip install rootless", INTERNAL
     else:
         message = f"internal error: {type(error).__name__}: {error}"
         hint, code = "this is a fault of rootless; please report it with what --log-level debug prints", INTERNAL
