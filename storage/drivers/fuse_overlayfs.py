@@ -63,6 +63,10 @@ def serve_stack(plan: dict[str, Any], target: str) -> None:
 def _start(plan: dict[str, Any], target: str) -> int:
     """Run the program until its mount stands; its process number."""
     container = plan["container"]
+    if ":" in plan["root"]:  # it makes the paths absolute again, and joins and splits them at colons
+        raise StorageError(
+            f"mounting the layers: {PROGRAM} cannot use a store with a colon in its path: {plan['root']}"
+        )
     options = "lowerdir=" + ":".join(plan["lower"])
     if container is not None:
         options += f",upperdir={container}/upper,workdir={container}/work"
@@ -120,8 +124,11 @@ def _wait_for_mount(pid: int, mounts: int, target: str, before: int, output: int
 
 def _refused(output: int) -> StorageError:
     said = os.pread(output, 4096, 0).decode(errors="replace").strip().splitlines()
-    reason = next((line for line in reversed(said) if "ignored" not in line), "it ended without a word")
-    return StorageError(f"mounting the layers: {reason}", "`rootless doctor` tells what is missing")
+    reason = next((line for line in reversed(said) if "ignored" not in line), "it ended and gave no reason")
+    return StorageError(
+        f"mounting the layers: {PROGRAM}: {reason.removeprefix(PROGRAM + ': ')}",
+        "`rootless doctor` tells what is missing",
+    )
 
 
 def _end(pid: int) -> None:

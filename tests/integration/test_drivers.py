@@ -1,0 +1,344 @@
+"""All drivers show the same root file system of the same layers, and keep what a container changes."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rootless.errors import StorageError, UsageError
+from storage import drivers
+from storage.drivers import DRIVERS, choose_driver, mount_rootfs, prepare, remove_container_files, rootfs_plan
+from tests.conftest import need
+from tests.support.extraction import Facts, Layers, digest, look, member, tar
+
+DIR, LINK, HARD, FIFO = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE
+
+
+@pytest.fixture
+def layers(tmp_path: Path) -> Iterator[Layers]:
+    made = Layers(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> str:
+    if request.param == "fuse-overlayfs":
+        need("fuse-overlayfs")
+    return str(request.param)
+
+
+class Container:
+    """A root file system on `driver`; `visit` calls a function with the path where it is mounted."""
+
+    def __init__(self, layers: Layers, driver: str, diff_ids: list[str], name: str = "c1") -> None:
+        self.layers = layers
+        self.driver = driver
+        self.diff_ids = diff_ids
+        self.directory = layers.layout.container(name)
+        os.mkdir(self.directory)
+        prepare(driver, layers.layout, self.directory, diff_ids, lambda: layers.namespace)
+        self.target = str(layers.place / f"target-{name}")
+        os.mkdir(self.target)
+
+    def visit(self, func: Callable[[str], Any], read_only: bool = False) -> Any:
+        plan = rootfs_plan(self.driver, self.layers.layout, self.directory, self.diff_ids, read_only)
+        plan = marshal.loads(marshal.dumps(plan))
+        return self.layers.namespace.run(_mounted, plan, self.target, func, mount_ns=True)
+
+    def remove(self) -> None:
+        remove_container_files(self.directory, lambda: self.layers.namespace)
+        assert not os.path.exists(self.directory)
+
+
+def _mounted(plan: dict[str, Any], target: str, func: Callable[[str], Any]) -> Any:
+    os.umask(0)
+    mount_rootfs(plan, target)
+    return func(target)
+
+
+def names_below(top: str) -> list[str]:
+    return sorted(look(top))
+
+
+def two_layers(layers: Layers) -> list[str]:
+    low = tar(
+        member("", DIR, mode=0o755),
+        member("etc", DIR, mode=0o755),
+        member("etc/kept", data=b"kept", uid=3, gid=4, mode=0o4640, mtime=5),
+        member("etc/gone", data=b"gone"),
+        member("opaque", DIR),
+        member("opaque/hidden", data=b"1"),
+        member("tree", DIR),
+        member("tree/deep", DIR),
+        member("tree/deep/file", data=b"1"),
+        member("link", LINK, linkname="etc/kept", uid=6),
+        member("one", data=b"same"),
+        member("two", HARD, linkname="one"),
+        member("queue", FIFO, mode=0o600),
+        member("becomes-dir", data=b"1"),
+        member("becomes-file", DIR),
+        member("becomes-file/x", data=b"1"),
+        member("noted", pax_headers={"SCHILY.xattr.user.note": "1"}),
+    )
+    high = tar(
+        member("etc", DIR, mode=0o711, mtime=9),
+        member("etc/.wh.gone"),
+        member("etc/added", data=b"added"),
+        member("opaque", DIR),
+        member("opaque/.wh..wh..opq"),
+        member("opaque/shown", data=b"1"),
+        member(".wh.tree"),
+        member("becomes-dir", DIR),
+        member("becomes-dir/y", data=b"1"),
+        member("becomes-file", data=b"1"),
+    )
+    return [layers.put(low).diff_id, layers.put(high).diff_id]
+
+
+def without_places(tree: dict[str, Facts]) -> dict[str, Facts]:
+    """The facts that do not depend on where files lie, and without the root's time."""
+    for facts in tree.values():
+        for key in ("inode", "blocks"):
+            facts.pop(key, None)
+        if facts["kind"] == "dir":
+            facts.pop("size", None)
+    tree[""].pop("mtime")
+    return tree
+
+
+def test_layers_are_stacked(layers: Layers, driver: str) -> None:
+    container = Container(layers, driver, two_layers(layers))
+    tree = without_places(container.visit(look))
+    assert sorted(tree) == [
+        "",
+        "becomes-dir",
+        "becomes-dir/y",
+        "becomes-file",
+        "etc",
+        "etc/added",
+        "etc/kept",
+        "link",
+        "noted",
+        "one",
+        "opaque",
+        "opaque/shown",
+        "queue",
+        "two",
+    ]
+    kept = tree["etc/kept"]
+    assert (kept["uid"], kept["gid"], kept["mode"], kept["mtime"]) == (3, 4, 0o4640, 5_000_000_000)
+    assert (tree["etc"]["mode"], tree["etc"]["mtime"]) == (0o711, 9_000_000_000)
+    assert (tree["link"]["target"], tree["link"]["uid"]) == ("etc/kept", 6)
+    assert tree["one"]["links"] == tree["two"]["links"] == 2
+    assert tree["noted"]["xattrs"] == {"user.note": b"1"}
+    assert (tree["queue"]["kind"], tree["queue"]["mode"]) == ("fifo", 0o600)
+    container.remove()
+
+
+def change(top: str) -> None:
+    os.unlink(f"{top}/etc/kept")
+    shutil.rmtree(f"{top}/opaque")
+    os.mkdir(f"{top}/opaque")
+    Path(f"{top}/opaque/mine").write_text("x")
+    Path(f"{top}/one").write_text("changed")
+    os.chown(f"{top}/one", 1000, 1000)
+    os.rename(f"{top}/link", f"{top}/renamed")
+    os.mkdir(f"{top}/private", 0)
+
+
+def test_changes_are_kept_and_the_layers_stay_as_they_are(layers: Layers, driver: str) -> None:
+    diff_ids = two_layers(layers)
+    before = [layers.tree(diff_id) for diff_id in diff_ids]
+    container = Container(layers, driver, diff_ids)
+    container.visit(change)
+    tree = container.visit(look)
+    assert "etc/kept" not in tree
+    assert "link" not in tree
+    assert {name for name in tree if name.startswith("opaque")} == {"opaque", "opaque/mine"}
+    assert (tree["one"]["sha256"], tree["one"]["uid"]) == (digest(b"changed"), 1000)
+    assert tree["renamed"]["target"] == "etc/kept"
+    assert [layers.tree(diff_id) for diff_id in diff_ids] == before
+    container.remove()
+
+
+def test_containers_of_one_image_do_not_see_each_other(layers: Layers, driver: str) -> None:
+    diff_ids = two_layers(layers)
+    one, two = (Container(layers, driver, diff_ids, name) for name in ("c1", "c2"))
+    one.visit(change)
+    assert "opaque/mine" not in two.visit(look)
+    one.remove()
+    assert "etc/kept" in two.visit(look)
+
+
+def test_nothing_can_be_written_through_a_read_only_view(layers: Layers, driver: str) -> None:
+    for diff_ids in (two_layers(layers), two_layers(layers)[:1]):
+        container = Container(layers, driver, diff_ids, f"c{len(diff_ids)}")
+        with pytest.raises(OSError, match="Read-only"):
+            container.visit(change, read_only=True)
+
+
+@pytest.mark.parametrize("count", [57, 58, 127])
+def test_many_layers(layers: Layers, driver: str, count: int) -> None:
+    diff_ids = []
+    for number in range(count):
+        data = tar(member(f"f{number}", data=b"%d" % number), member("last", data=b"%d" % number))
+        diff_ids.append(layers.put(data).diff_id)
+    container = Container(layers, driver, diff_ids)
+    tree = container.visit(look)
+    assert len(tree) == count + 2
+    assert tree["last"]["sha256"] == digest(b"%d" % (count - 1))
+    container.remove()
+
+
+def test_more_layers_than_the_kernel_stacks_are_refused_with_a_way_out(layers: Layers) -> None:
+    diff_ids = [layers.put(tar(member("f"))).diff_id] * 501
+    with pytest.raises(StorageError, match="500 at most") as caught:
+        rootfs_plan("overlay", layers.layout, layers.layout.container("c"), diff_ids)
+    assert "vfs" in (caught.value.hint or "")
+
+
+def test_an_opaque_root_hides_all_below(layers: Layers, driver: str) -> None:
+    low = layers.put(tar(member("low"), member("dir", DIR))).diff_id
+    high = layers.put(tar(member(".wh..wh..opq"), member("high"))).diff_id
+    assert Container(layers, driver, [low, high]).visit(names_below) == ["", "high"]
+
+
+def test_an_image_without_layers(layers: Layers, driver: str) -> None:
+    container = Container(layers, driver, [])
+    assert container.visit(names_below) == [""]
+    container.visit(lambda top: os.mkdir(f"{top}/made"))
+    assert container.visit(names_below) == ["", "made"]
+    container.remove()
+
+
+def test_the_root_has_the_mode_that_the_image_gives_it(layers: Layers, driver: str) -> None:
+    diff_id = layers.put(tar(member("./", DIR, mode=0o1711), member("f"))).diff_id
+    assert Container(layers, driver, [diff_id]).visit(look)[""]["mode"] == 0o1711
+
+
+def test_a_store_whose_path_holds_what_mount_options_use(tmp_path: Path, driver: str) -> None:
+    place = tmp_path / ("a,b\\d=e f" if driver == "fuse-overlayfs" else "a,b:c\\d=e f")
+    place.mkdir()
+    layers = Layers(place)
+    container = Container(layers, driver, two_layers(layers))
+    assert "etc/added" in container.visit(look)
+    container.remove()
+    layers.close()
+
+
+def test_layers_made_for_one_driver_serve_another_after_changes(layers: Layers) -> None:
+    """What a container deleted through one overlay is deleted for the other."""
+    need("fuse-overlayfs")
+    diff_ids = two_layers(layers)
+    for number, (first, second) in enumerate([("overlay", "fuse-overlayfs"), ("fuse-overlayfs", "overlay")]):
+        container = Container(layers, first, diff_ids, f"c{number}")
+        container.visit(lambda top: os.unlink(f"{top}/etc/kept"))
+        container.driver = second
+        assert "etc/kept" not in container.visit(look)
+
+
+def test_fuse_overlayfs_ends_with_the_last_mount(layers: Layers) -> None:
+    need("fuse-overlayfs")
+    container = Container(layers, "fuse-overlayfs", two_layers(layers))
+    container.visit(look)
+    pid = int(Path(container.directory, "fuse-overlayfs.pid").read_text())
+    end = time.monotonic() + 5
+    while _serves(pid):
+        assert time.monotonic() < end, "fuse-overlayfs outlives its mount"
+        time.sleep(0.02)
+
+
+def _serves(pid: int) -> bool:
+    try:
+        return "fuse-overlayfs" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
+
+
+def test_what_fuse_overlayfs_says_reaches_the_user(layers: Layers) -> None:
+    need("fuse-overlayfs")
+    container = Container(layers, "fuse-overlayfs", two_layers(layers))
+    container.diff_ids = ["0" * 64]
+    with pytest.raises(StorageError, match="fuse-overlayfs: cannot read lower dirs: No such file"):
+        container.visit(look)
+
+
+def test_a_colon_in_the_path_of_the_store_is_too_much_for_fuse_overlayfs(tmp_path: Path) -> None:
+    need("fuse-overlayfs")
+    (tmp_path / "a:b").mkdir()
+    layers = Layers(tmp_path / "a:b")
+    container = Container(layers, "fuse-overlayfs", two_layers(layers))
+    with pytest.raises(StorageError, match="colon"):
+        container.visit(look)
+    layers.close()
+
+
+def test_vfs_shares_nothing_and_keeps_holes(layers: Layers) -> None:
+    with open(layers.place / "sparse", "wb") as file:
+        file.seek(8 << 20)
+        file.write(b"end")
+    data = subprocess.run(["tar", "-cS", "-C", str(layers.place), "sparse"], stdout=subprocess.PIPE, check=True).stdout
+    container = Container(layers, "vfs", [layers.put(data).diff_id])
+    facts = container.visit(look)["sparse"]
+    assert facts["size"] == (8 << 20) + 3
+    assert facts["blocks"] < 100
+
+
+def test_the_probe_is_remembered_until_the_kernel_changes(layers: Layers) -> None:
+    first = choose_driver(layers.layout, None)
+    assert first in DRIVERS
+    file = Path(layers.layout.driver_file)
+    seen = file.read_text()
+    file.write_text(seen.replace(f'"default":"{first}"', '"default":"fuse-overlayfs"'))
+    assert choose_driver(layers.layout, None) == "fuse-overlayfs"
+    file.write_text(seen.replace(os.uname().release, "1.0"))
+    assert choose_driver(layers.layout, None) == first
+    for damaged in ("", "{}", "[]", '{"kernel":1}', "\0"):
+        file.write_text(damaged)
+        assert choose_driver(layers.layout, None) == first
+
+
+def test_unknown_and_impossible_drivers_are_refused(layers: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="zfs"):
+        choose_driver(layers.layout, "zfs")
+    monkeypatch.setenv("PATH", "/nonexistent" + os.pathsep + _path_without("fuse-overlayfs", layers.place))
+    with pytest.raises(StorageError, match="fuse-overlayfs is missing") as caught:
+        choose_driver(layers.layout, "fuse-overlayfs")
+    assert "install" in (caught.value.hint or "")
+    monkeypatch.undo()
+    if shutil.which("fuse-overlayfs"):
+        assert choose_driver(layers.layout, "fuse-overlayfs") == "fuse-overlayfs", "noticed once it is there"
+
+
+def _path_without(program: str, place: Path) -> str:
+    """A directory with all that the probe needs, but for `program`."""
+    directory = place / "bin"
+    directory.mkdir()
+    for name in ("newuidmap", "newgidmap"):
+        found = shutil.which(name)
+        if found:
+            (directory / name).symlink_to(found)
+    assert not (directory / program).exists()
+    return str(directory)
+
+
+def test_the_hot_part_imports_little() -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules); "
+        "import storage.drivers.overlay, storage.layout; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    root = str(Path(drivers.__file__).parents[2])
+    run = subprocess.run(["python3", "-I", "-S", "-c", code, root], capture_output=True, text=True, check=True)
+    heavy = {"re", "enum", "typing", "dataclasses", "json", "pathlib", "subprocess", "ctypes", "shutil", "collections"}
+    assert not heavy & set(run.stdout.split())
