@@ -143,6 +143,7 @@ class Attachment:
             for fd, events in poll.poll(1000):
                 if fd == 0:
                     if self._take_input():
+                        self._flush_all()
                         return 0
                 elif events & ~select.POLLOUT:
                     code = self._take_message()
@@ -214,6 +215,13 @@ class Attachment:
             pass
         except OSError:
             self._pending = []
+
+    def _flush_all(self) -> None:
+        """Hand over what was typed before the keys to detach with."""
+        poll = select.poll()
+        poll.register(self._connection.fileno(), select.POLLOUT)
+        while self._pending and poll.poll(1000):
+            self._flush()
 
     def _catch_signals(self) -> None:
         def resized(number: int, frame: object) -> None:

@@ -48,20 +48,25 @@ def _mend(store: Store, container: Container) -> bool:
 
 def lives(pid: int, start: int, boot: str) -> bool:
     """Whether the process that was written down so still runs; one that only waits to be reaped does not."""
+    return condition(pid, start, boot) not in ("", "Z", "X")
+
+
+def condition(pid: int, start: int, boot: str) -> str:
+    """The state letter (proc(5): R, S, T, Z, ...) of the process that was written down so; "" where it is gone."""
     if pid <= 0 or boot != boot_id():
-        return False
+        return ""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        return ""
     try:
         line = os.read(fd, 4096)
     except OSError:  # ESRCH: it ended in between
-        return False
+        return ""
     finally:
         os.close(fd)
     fields = line[line.rindex(b")") + 2 :].split(b" ", 20)
-    return fields[0] not in (b"Z", b"X") and int(fields[19]) == start
+    return fields[0].decode() if int(fields[19]) == start else ""
 
 
 def _bury(store: Store, container: Container) -> bool:

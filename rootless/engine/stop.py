@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from rootless.engine import records
 from rootless.engine.attach import connect, wait_end
-from rootless.engine.recover import find, lives, refresh
+from rootless.engine.recover import condition, find, lives, refresh
 from rootless.engine.signals import parse_signal, signal_name
 from rootless.errors import ConflictError, NotFoundError, RootlessError
 from rootless.jsontext import loads
@@ -14,12 +15,15 @@ from rootless.kernel.pidfd import open_if_same, send, wait_exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rootless.engine.records import Container
     from storage.store import Store
 
 DEFAULT_TIMEOUT = 10
 _SIGKILL = 9
-_PATIENCE_MS = 10_000  # what a monitor gets for recording the end
+_SIGCONT = parse_signal("CONT")
+_PATIENCE = 10.0  # seconds that a monitor gets for recording the end
 
 
 def stop(store: Store, reference: str, timeout: int | None = None) -> None:
@@ -55,8 +59,6 @@ def kill(store: Store, reference: str, signal: str = "KILL") -> None:
 
 
 def _end(store: Store, container: Container, number: int, timeout: int) -> None:
-    import os
-
     connection = connect(store, container.id)
     pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
     if pidfd is not None:
@@ -71,22 +73,27 @@ def _end(store: Store, container: Container, number: int, timeout: int) -> None:
     await_record(store, container, connection)
 
 
-def await_record(store: Store, container: Container, connection: object) -> None:
-    """Return when the end of a container whose pid 1 has ended is recorded; a monitor that cannot is killed."""
-    if connection is not None and wait_end(connection, _PATIENCE_MS) is not None:
-        return
-    deadline = time.monotonic() + _PATIENCE_MS / 1000
-    while lives(container.monitor_pid, container.monitor_start, container.boot_id):
+def await_record(store: Store, container: Container, connection: Any) -> None:
+    """Return when the end of a container whose pid 1 has ended is recorded.
+
+    A monitor that is stopped (Ctrl-Z) is woken for that, one that does not manage in time is killed.
+    """
+    monitor = (container.monitor_pid, container.monitor_start, container.boot_id)
+    deadline = time.monotonic() + _PATIENCE
+    while lives(*monitor):
+        if connection is not None and wait_end(connection, 500) is not None:
+            return
+        time.sleep(0.005)
         current = records.get(store.db, container.id)
         if current is None or current.monitor_pid != container.monitor_pid:
             return
-        if time.monotonic() > deadline:
-            monitor = open_if_same(container.monitor_pid, container.monitor_start, container.boot_id)
-            if monitor is not None:
-                send(monitor, _SIGKILL)
-                wait_exit(monitor, _PATIENCE_MS)
-            break
-        time.sleep(0.005)
+        late = time.monotonic() > deadline
+        if late or condition(*monitor) == "T":
+            pidfd = open_if_same(*monitor)
+            if pidfd is not None:
+                send(pidfd, _SIGKILL if late else _SIGCONT)
+                wait_exit(pidfd, 1000 if late else 0)
+                os.close(pidfd)
     try:
         refresh(store, container)
     except NotFoundError:

@@ -1,0 +1,207 @@
+"""SIGKILL at any moment: afterwards `ps` tells the truth, `rm -f` works, names are free, nothing is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Rootless, wait_until
+from tests.support.leaks import processes_of
+
+# The steps of rootless.engine.faults, in the order in which a start meets them.
+START_STEPS = (
+    "written",
+    "directory",
+    "before-plan",
+    "plan-sent",
+    "initialized",
+    "before-execute",
+    "executed",
+    "running",
+)
+
+
+def die_at(step: str) -> dict[str, str]:
+    return {"ROOTLESS_TEST_DIE_AT": step}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def helper_of(monitor: int) -> int:
+    """The pid of the slirp4netns that a monitor has started."""
+    children = Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split()
+    return next(int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "slirp4netns\n")
+
+
+@pytest.mark.parametrize("step", START_STEPS)
+@pytest.mark.parametrize("removed", [True, False], ids=["rm", "kept"])
+def test_run_killed_during_start(rl: Rootless, image: str, step: str, removed: bool) -> None:
+    options = ("--rm",) if removed else ()
+    done = rl("run", *options, "--name", "c", image, "sleep", "60", env=die_at(step), check=False)
+    assert done.returncode == -signal.SIGKILL
+    if removed:
+        assert rl.out("ps", "-aq") == ""
+    else:
+        status = rl.status("c")
+        assert status in ("created", "exited")
+        assert status == "created" or rl.inspect("c")["State"]["ExitCode"] == 137
+    wait_until(lambda: not processes_of(rl.place), what="the end of all processes")
+    rl("rm", "-f", "c", check=False)
+    rl("run", "--rm", "--name", "c", "--network", "none", image, "true")
+
+
+@pytest.mark.parametrize("step", ["written", "initialized", "running", "reported"])
+def test_detached_monitor_killed_during_start(rl: Rootless, image: str, step: str) -> None:
+    done = rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60", env=die_at(step), check=False)
+    if step == "reported":
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 125
+        assert "killed" in done.stderr
+    wait_until(lambda: rl.status("c") in ("created", "exited"))
+    rl("rm", "-f", "c")
+
+
+@pytest.mark.parametrize("step", ["initialized", "running"])
+def test_start_killed(rl: Rootless, image: str, step: str) -> None:
+    rl("create", "--name", "c", "--network", "none", image, "echo", "ran")
+    rl("start", "-a", "c", env=die_at(step), check=False)
+    assert rl.status("c") in ("created", "exited")
+    assert rl("start", "-a", "c").stdout == "ran\n"
+
+
+@pytest.mark.parametrize("step", ["create-settled", "create-written"])
+def test_create_killed(rl: Rootless, image: str, step: str) -> None:
+    rl("create", "--name", "c", "--network", "none", image, "true", env=die_at(step), check=False)
+    if step == "create-written":
+        assert rl.status("c") == "created"
+        done = rl("start", "c", check=False)
+        assert done.returncode == 125
+        assert "half made" in done.stderr
+    else:
+        assert rl.out("ps", "-aq") == ""
+    rl("rm", "-f", "c", check=False)
+    rl("create", "--name", "c", "--network", "none", image, "true")
+
+
+@pytest.mark.parametrize("step", ["ended", "recorded", "remove-run-directory", "remove-files"])
+@pytest.mark.parametrize("removed", [True, False], ids=["rm", "kept"])
+def test_monitor_killed_while_it_cleans_up(rl: Rootless, image: str, step: str, removed: bool) -> None:
+    options = ("--rm",) if removed else ()
+    rl("run", *options, "--name", "c", "--network", "none", image, "true", env=die_at(step), check=False)
+    if removed:
+        assert rl.out("ps", "-aq") == ""
+    else:
+        assert rl.status("c") == "exited"
+    rl("rm", "-f", "c", check=False)
+    rl("run", "--rm", "--name", "c", "--network", "none", image, "true")
+
+
+@pytest.mark.parametrize("step", ["removing", "remove-run-directory", "remove-files"])
+def test_rm_killed(rl: Rootless, image: str, step: str) -> None:
+    rl("create", "--name", "c", "--network", "none", image, "true")
+    rl("rm", "c", env=die_at(step), check=False)
+    assert rl.out("ps", "-aq") == "", "the next command completes the removal"
+    rl("create", "--name", "c", "--network", "none", image, "true")
+
+
+@pytest.mark.parametrize("network", ["none", "slirp4netns"])
+def test_monitor_killed_while_the_container_runs(rl: Rootless, image: str, network: str) -> None:
+    rl("run", "-d", "--name", "c", "--network", network, image, "sleep", "60")
+    state = rl.inspect("c")["State"]
+    helper = None if network == "none" else helper_of(state["ConmonPid"])
+    os.kill(state["ConmonPid"], signal.SIGKILL)
+    wait_until(lambda: not alive(state["Pid"]), 2, "the end of the container")
+    after = rl.inspect("c")["State"]
+    assert (after["Status"], after["ExitCode"], after["Pid"]) == ("exited", 137, 0)
+    assert "monitor" in after["Error"]
+    wait_until(lambda: helper is None or not alive(helper), what="the end of slirp4netns")
+    assert rl.out("start", "c") == "c"
+    rl("rm", "-f", "-t", "0", "c")
+
+
+def test_foreground_command_killed(rl: Rootless, image: str) -> None:
+    process = rl.popen("run", "--rm", "--name", "c", image, "sh", "-c", "echo up; sleep 60")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    pid = rl.inspect("c")["State"]["Pid"]
+    process.kill()
+    wait_until(lambda: not alive(pid), 2, "the end of the container")
+    assert rl.out("ps", "-aq") == "", "not yet reaped by its parent, and still known to be dead"
+    process.communicate()
+
+
+def test_orphan_without_parent_death_signal_is_ended_by_the_next_command(rl: Rootless, image: str) -> None:
+    # `su` changes credentials, so the kernel forgets pid 1's parent-death signal.
+    rl("run", "-d", "--name", "c", "--network", "none", image, "su", "alice", "-c", "exec sleep 60")
+    state = rl.inspect("c")["State"]
+    wait_until(lambda: b"sleep" in Path(f"/proc/{state['Pid']}/cmdline").read_bytes())
+    os.kill(state["ConmonPid"], signal.SIGKILL)
+    wait_until(lambda: not alive(state["ConmonPid"]))
+    assert rl.status("c") == "exited"
+    assert not alive(state["Pid"])
+
+
+def test_container_killed_from_outside(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60")
+    os.kill(rl.inspect("c")["State"]["Pid"], signal.SIGKILL)
+    assert rl.out("wait", "c") == "137"
+
+
+def test_network_helper_killed_is_told_and_the_container_lives(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", image, "sleep", "60")
+    os.kill(helper_of(rl.inspect("c")["State"]["ConmonPid"]), signal.SIGKILL)
+    wait_until(lambda: "slirp4netns" in rl.inspect("c")["State"]["Error"])
+    assert rl.status("c") == "running"
+    rl("stop", "-t", "0", "c")
+
+
+def test_stopped_monitor_does_not_hold_up_rm(rl: Rootless, image: str) -> None:
+    process = rl.popen("run", "--name", "c", "--network", "none", image, "sh", "-c", "echo up; sleep 60")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGSTOP)
+    started = time.monotonic()
+    rl("rm", "-f", "-t", "0", "c", timeout=40)
+    assert time.monotonic() - started < 30
+    process.kill()
+    process.communicate()
+
+
+def test_a_process_that_has_taken_the_pid_is_never_touched(rl: Rootless, image: str) -> None:
+    import sqlite3
+
+    rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60")
+    rl("kill", "c")
+    with sqlite3.connect(rl.root / "db.sqlite") as database:  # as if it had died unrecorded, and our pid been reused
+        database.execute(
+            "UPDATE containers SET state = 'running', pid = ?, pid_start = 1, monitor_pid = ?, monitor_start = 1,"
+            " boot_id = ? WHERE name = 'c'",
+            (os.getpid(), os.getpid(), Path("/proc/sys/kernel/random/boot_id").read_text().strip()),
+        )
+    database.close()
+    assert rl.status("c") == "exited"
+
+
+def test_after_a_reboot_nothing_runs(rl: Rootless, image: str) -> None:
+    import sqlite3
+
+    rl("create", "--name", "c", "--network", "none", image, "true")
+    with sqlite3.connect(rl.root / "db.sqlite") as database:
+        database.execute(
+            "UPDATE containers SET state = 'running', pid = 1, pid_start = 1, monitor_pid = 1, monitor_start = 1,"
+            " boot_id = 'another' WHERE name = 'c'"
+        )
+    database.close()
+    state = rl.inspect("c")["State"]
+    assert (state["Status"], state["Running"]) == ("exited", False)
+    assert "restarted" in state["Error"]

@@ -1,0 +1,232 @@
+"""create, start, stop, kill, wait, restart, rm, ps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.support.command import Rootless, wait_until
+
+
+def detached(rl: Rootless, image: str, name: str, *command: str, options: tuple[str, ...] = ()) -> str:
+    return rl.out("run", "-d", "--name", name, "--network", "none", *options, image, *(command or ("sleep", "60")))
+
+
+def on_term(action: str) -> tuple[str, ...]:
+    return ("sh", "-c", f"trap '{action}' TERM; echo ready; while :; do sleep 0.05; done")
+
+
+def wait_ready(rl: Rootless, name: str) -> None:
+    wait_until(lambda: "ready" in rl.out("logs", name))
+
+
+def test_created_then_started_then_exited_then_started_again(rl: Rootless, image: str) -> None:
+    container_id = rl.out(
+        "create", "--name", "c", "--network", "none", image, "sh", "-c", "echo x >> /n; wc -l < /n; exit 5"
+    )
+    assert len(container_id) == 64
+    assert rl.status("c") == "created"
+    assert rl("start", "-a", "c", check=False).stdout == "1\n"
+    state = rl.inspect("c")["State"]
+    assert (state["Status"], state["ExitCode"], state["Pid"]) == ("exited", 5, 0)
+    assert rl("start", "-a", "c", check=False).stdout == "2\n", "what it wrote is still there"
+    assert rl.out("start", "c") == "c"
+    assert rl.out("wait", "c") == "5"
+    assert rl.out("logs", "c").split() == ["1", "2", "3"]
+
+
+def test_start_of_a_running_container_is_no_error(rl: Rootless, image: str) -> None:
+    detached(rl, image, "c")
+    pid = rl.inspect("c")["State"]["Pid"]
+    assert rl.out("start", "c") == "c"
+    assert rl.inspect("c")["State"]["Pid"] == pid
+
+
+def test_two_starts_at_once_make_one_run(rl: Rootless, image: str) -> None:
+    rl("create", "--name", "c", "--network", "none", image, "sh", "-c", "echo once; sleep 30")
+    for process in [rl.popen("start", "c") for _ in range(6)]:
+        process.wait(30)
+    wait_until(lambda: rl.out("logs", "c") == "once")
+    assert rl.status("c") == "running"
+
+
+def test_stop_sends_term_and_keeps_the_exit_code(rl: Rootless, image: str) -> None:
+    detached(rl, image, "c", *on_term("exit 9"))
+    wait_ready(rl, "c")
+    assert rl.out("stop", "c") == "c"
+    state = rl.inspect("c")["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 9)
+    assert state["FinishedAt"] > state["StartedAt"]
+
+
+def test_stop_of_a_program_that_dies_of_term_is_143(rl: Rootless, image: str) -> None:
+    # A shell that is pid 1 does not die of it; one with a handler that raises it again in a child's place does.
+    detached(rl, image, "c", *on_term("exit 143"))
+    wait_ready(rl, "c")
+    rl("stop", "c")
+    assert rl.inspect("c")["State"]["ExitCode"] == 143
+
+
+def test_stop_kills_after_the_timeout(rl: Rootless, image: str) -> None:
+    detached(rl, image, "c")
+    before = time.monotonic()
+    rl("stop", "-t", "1", "c")
+    assert 0.9 < time.monotonic() - before < 4
+    assert rl.inspect("c")["State"]["ExitCode"] == 137
+
+
+def test_stop_signal_and_timeout_of_the_container_are_kept(rl: Rootless, image: str) -> None:
+    script = "trap 'exit 3' USR1; echo ready; while :; do sleep 0.05; done"
+    detached(rl, image, "c", "sh", "-c", script, options=("--stop-signal", "USR1", "--stop-timeout", "20"))
+    wait_ready(rl, "c")
+    config = rl.inspect("c")["Config"]
+    assert (config["StopSignal"], config["StopTimeout"]) == ("SIGUSR1", 20)
+    rl("stop", "c")
+    assert rl.inspect("c")["State"]["ExitCode"] == 3
+
+
+def test_stop_of_a_stopped_container_is_no_error(rl: Rootless, image: str) -> None:
+    rl("create", "--name", "c", "--network", "none", image, "true")
+    assert rl.out("stop", "c") == "c"
+    assert rl.status("c") == "created"
+
+
+def test_kill(rl: Rootless, image: str) -> None:
+    detached(rl, image, "c", "sh", "-c", "trap 'echo usr' USR2; echo ready; while :; do sleep 0.05; done")
+    wait_ready(rl, "c")
+    rl("kill", "-s", "SIGUSR2", "c")
+    wait_until(lambda: "usr" in rl.out("logs", "c"))
+    assert rl.status("c") == "running"
+    rl("kill", "c")
+    assert rl.inspect("c")["State"]["ExitCode"] == 137
+    done = rl("kill", "c", check=False)
+    assert done.returncode == 125
+    assert "not running" in done.stderr
+    assert rl("kill", "-s", "NOPE", "c", check=False).returncode == 125
+
+
+def test_wait_gives_the_exit_code_also_of_one_that_removes_itself(rl: Rootless, image: str) -> None:
+    detached(rl, image, "c", "sh", "-c", "sleep 0.5; exit 6", options=("--rm",))
+    assert rl.out("wait", "c") == "6"
+    assert rl.out("ps", "-aq") == ""
+
+
+def test_wait_for_several(rl: Rootless, image: str) -> None:
+    detached(rl, image, "a", "sh", "-c", "exit 1")
+    detached(rl, image, "b", "sh", "-c", "sleep 0.3; exit 2")
+    assert rl.out("wait", "a", "b").split() == ["1", "2"]
+
+
+def test_wait_ends_when_the_monitor_is_killed(rl: Rootless, image: str) -> None:
+    detached(rl, image, "c")
+    waiting = rl.popen("wait", "c")
+    time.sleep(0.3)
+    os.kill(rl.inspect("c")["State"]["ConmonPid"], signal.SIGKILL)
+    out, _ = waiting.communicate(timeout=10)
+    assert out == b"137\n"
+
+
+def test_rm_refuses_a_running_container_and_force_ends_it(rl: Rootless, image: str) -> None:
+    container_id = detached(rl, image, "c")
+    done = rl("rm", "c", check=False)
+    assert done.returncode == 2
+    assert "running" in done.stderr
+    rl("rm", "-f", "-t", "0", "c")
+    assert rl.out("ps", "-aq") == ""
+    assert not (rl.root / "containers" / container_id).exists()
+
+
+def test_rm_of_what_is_not_there(rl: Rootless) -> None:
+    assert rl("rm", "nothing", check=False).returncode == 1
+    assert rl("rm", "-f", "nothing", check=False).returncode == 0
+
+
+def test_rm_deletes_files_of_other_users(rl: Rootless, image: str) -> None:
+    script = "cd /home/alice && mkdir -p deep/er && touch deep/er/f && chown -R alice deep && chmod 700 deep"
+    rl("run", "--name", "c", "--network", "none", image, "sh", "-c", script)
+    rl("rm", "c")
+    assert os.listdir(rl.root / "containers") == []
+
+
+def test_the_name_is_free_after_rm(rl: Rootless, image: str) -> None:
+    for _ in range(2):
+        rl("create", "--name", "same", "--network", "none", image, "true")
+        rl("rm", "same")
+
+
+def test_restart(rl: Rootless, image: str) -> None:
+    detached(rl, image, "c")
+    before = rl.inspect("c")["State"]["Pid"]
+    rl("restart", "-t", "0", "c")
+    after = rl.inspect("c")["State"]
+    assert after["Running"] is True
+    assert after["Pid"] != before
+
+
+def test_containers_are_found_by_the_beginning_of_their_id(rl: Rootless, image: str) -> None:
+    container_id = detached(rl, image, "c")
+    assert rl.inspect(container_id[:8])["Name"] == "c"
+    assert rl("inspect", "zzzz", check=False).returncode != 0
+
+
+def test_ps(rl: Rootless, image: str) -> None:
+    running = detached(rl, image, "up")
+    rl("create", "--name", "made", "--network", "none", image, "true")
+    assert rl.out("ps", "-q", "--no-trunc") == running
+    listed = {row["Names"][0]: row for row in json.loads(rl.out("ps", "-a", "--format", "json"))}
+    assert listed["up"]["State"] == "running"
+    assert listed["made"]["State"] == "created"
+    assert listed["up"]["Pid"] == rl.inspect("up")["State"]["Pid"]
+
+
+def test_namespaces_can_be_entered_from_outside(rl: Rootless, image: str) -> None:
+    detached(rl, image, "c", options=("--hostname", "inside"))
+    pid = str(rl.inspect("c")["State"]["Pid"])
+    done = subprocess.run(
+        ["nsenter", "-t", pid, "-U", "--preserve-credentials", "-u", "hostname"], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("inside\n", "")
+
+
+def test_anonymous_volumes_go_with_rm_v_and_named_ones_stay(rl: Rootless, image: str) -> None:
+    volumes = rl.root / "volumes"
+    before = set(os.listdir(volumes))
+    rl(
+        "run",
+        "--name",
+        "c",
+        "--network",
+        "none",
+        "-v",
+        "/anonymous",
+        "-v",
+        "stays:/named",
+        image,
+        "touch",
+        "/anonymous/x",
+    )
+    assert len(set(os.listdir(volumes)) - before) == 2
+    rl("rm", "-v", "c")
+    assert set(os.listdir(volumes)) - before == {"stays"}
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "kill", "wait", "logs", "attach", "inspect", "restart"])
+def test_unknown_containers_are_named(rl: Rootless, verb: str) -> None:
+    done = rl(verb, "no-such-container", check=False)
+    assert done.returncode in (1, 125)
+    assert "no-such-container" in done.stderr
+    assert "internal error" not in done.stderr
+
+
+def test_every_driver_runs_stops_starts_and_removes(each_driver: Rootless, image: str) -> None:
+    rl = each_driver
+    rl("run", "--name", "c", "--network", "none", image, "sh", "-c", "echo kept > /f; chown alice /f")
+    assert rl.out("start", "-a", "c") == ""
+    detached(rl, image, "d")
+    assert rl.out("exec", "d", "sh", "-c", "rm /etc/group && ls /etc | grep -c group || true") == "0"
+    rl("rm", "-f", "-t", "0", "c", "d")
