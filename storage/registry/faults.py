@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import urllib3
 from urllib3 import exceptions
@@ -12,6 +13,8 @@ from urllib3 import exceptions
 from rootless.errors import RegistryError
 from storage.registries_conf import user_file
 from storage.registry.tls import user_certificate
+
+_NETWORK = "is this machine online, and is the name right?"
 
 
 class Fault(RegistryError):
@@ -46,44 +49,77 @@ class Cancelled(RegistryError):
 def translate(error: BaseException, what: str, host: str) -> Fault:
     """`what` was being done with `host`: the fault that `error`, urllib3's or the system's, amounts to."""
     causes = list(_chain(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Fault(
-                f"{what}: its certificate is not trusted: {cause.verify_message or cause.reason}", _trust(host)
-            )
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError):
-            if _speaks_no_tls(cause):
-                return PlainHttpFault(f"{what}: the server speaks http, and https was expected", allow_http(host))
-            if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-                return PassingFault(f"{what}: the connection was cut")
-            return Fault(f"{what}: TLS failed: {cause.reason or cause}")
-        if isinstance(cause, socket.gaierror):
-            return UnreachableFault(
-                f"{what}: the host name {_name(host)} cannot be resolved: {cause.strerror}", _network()
-            )
-        if isinstance(cause, exceptions.ProxyError):
-            return Fault(
-                f"{what}: the proxy refuses: {cause.original_error}", "see HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
-            )
-    for cause in causes:
-        if isinstance(cause, ConnectionRefusedError):
-            return UnreachableFault(f"{what}: connection refused", "is the registry running, and is the port right?")
-        if isinstance(cause, exceptions.ConnectTimeoutError):
-            return UnreachableFault(f"{what}: no answer to the attempt to connect", _network())
-        if isinstance(cause, exceptions.ReadTimeoutError | TimeoutError):
-            return PassingFault(f"{what}: the server has stopped answering")
-        if isinstance(cause, exceptions.IncompleteRead):
-            return PassingFault(f"{what}: the connection was cut in mid-answer")
-        if isinstance(cause, ConnectionError):
-            return PassingFault(f"{what}: the connection was cut")
-        if isinstance(cause, OSError) and cause.strerror:
-            return UnreachableFault(f"{what}: {cause.strerror}", _network())
-    if isinstance(error, exceptions.LocationParseError | exceptions.LocationValueError):
-        return Fault(f"{what}: {error}")
-    if isinstance(error, exceptions.ProtocolError):
-        return PassingFault(f"{what}: the answer is not HTTP: {error}")
+    for kind, tell in _TELLERS:
+        for cause in causes:
+            if isinstance(cause, kind):
+                fault = tell(cause, what, host)
+                if fault is not None:
+                    return fault
     return PassingFault(f"{what}: {error}")
+
+
+def _certificate(error: Any, what: str, host: str) -> Fault:
+    return Fault(f"{what}: its certificate is not trusted: {error.verify_message or error.reason}", _trust(host))
+
+
+def _tls(error: Any, what: str, host: str) -> Fault:
+    if _speaks_no_tls(error):
+        return PlainHttpFault(f"{what}: the server speaks http, and https was expected", allow_http(host))
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return PassingFault(f"{what}: the connection was cut")
+    return Fault(f"{what}: TLS failed: {error.reason or error}")
+
+
+def _unknown_name(error: Any, what: str, host: str) -> Fault:
+    return UnreachableFault(f"{what}: the host name {_name(host)} cannot be resolved: {error.strerror}", _NETWORK)
+
+
+def _proxy(error: Any, what: str, host: str) -> Fault:
+    return Fault(f"{what}: the proxy refuses: {error.original_error}", "see HTTPS_PROXY, HTTP_PROXY and NO_PROXY")
+
+
+def _no_connection(error: Any, what: str, host: str) -> Fault | None:
+    if isinstance(error, exceptions.NewConnectionError):  # a kind of time-out to urllib3; its cause says more
+        return None
+    return UnreachableFault(f"{what}: no answer to the attempt to connect", _NETWORK)
+
+
+def _system(error: Any, what: str, host: str) -> Fault | None:
+    return UnreachableFault(f"{what}: {error.strerror}", _NETWORK) if error.strerror else None
+
+
+# the first kind that occurs anywhere among the causes says what has happened
+_TELLERS: tuple[
+    tuple[type[BaseException] | tuple[type[BaseException], ...], Callable[[Any, str, str], Fault | None]], ...
+]
+_TELLERS = (
+    (ssl.SSLCertVerificationError, _certificate),
+    (ssl.SSLError, _tls),
+    (socket.gaierror, _unknown_name),
+    (exceptions.ProxyError, _proxy),
+    (
+        ConnectionRefusedError,
+        lambda error, what, host: UnreachableFault(
+            f"{what}: connection refused", "is the registry running, and is the port right?"
+        ),
+    ),
+    (exceptions.ConnectTimeoutError, _no_connection),
+    (
+        (exceptions.ReadTimeoutError, TimeoutError),
+        lambda error, what, host: PassingFault(f"{what}: the server has stopped answering"),
+    ),
+    (
+        exceptions.IncompleteRead,
+        lambda error, what, host: PassingFault(f"{what}: the connection was cut in mid-answer"),
+    ),
+    (ConnectionError, lambda error, what, host: PassingFault(f"{what}: the connection was cut")),
+    (OSError, _system),
+    (
+        (exceptions.LocationParseError, exceptions.LocationValueError),
+        lambda error, what, host: Fault(f"{what}: {error}"),
+    ),
+    (exceptions.ProtocolError, lambda error, what, host: PassingFault(f"{what}: the answer is not HTTP: {error}")),
+)
 
 
 FAULTS = (exceptions.HTTPError, OSError)
@@ -103,10 +139,6 @@ def _trust(host: str) -> str:
         f"put the certificate of its authority into {user_certificate(host)}, "
         "or give --tls-verify=false where you do not mind"
     )
-
-
-def _network() -> str:
-    return "is this machine online, and is the name right?"
 
 
 def _name(host: str) -> str:

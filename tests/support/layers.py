@@ -1,128 +1,127 @@
-"""Layers for tests: tars made by hand, extracted into a store of their own, looked at from inside the namespace."""
+"""Layers and images as registries hold them, made in memory."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
-import os
-import stat
+import json
+import random
 import tarfile
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from rootless.kernel.files import remove_tree
-from rootless.kernel.idmaps import UserMap, default_user_map
-from rootless.kernel.userns import UserNamespace
-from storage.layers import LayerInfo, LayerStore
-from storage.layout import Layout
+from storage.registry.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from tests.support.images import add_file
 
-Facts = dict[str, Any]
+ARCHITECTURE = "amd64"
 
 
-def member(name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
-    """One entry for `tar`; `fields` are those of TarInfo."""
-    info = tarfile.TarInfo(name)
-    info.type = kind
-    info.size = len(data)
-    info.mode = 0o755 if kind == tarfile.DIRTYPE else 0o644
-    for key, value in fields.items():
-        setattr(info, key, value)
-    return info, data
+@dataclass(frozen=True)
+class Packed:
+    """A blob: its bytes, `digest` with "sha256:", and media type."""
+
+    data: bytes
+    media_type: str
+
+    @property
+    def digest(self) -> str:
+        return "sha256:" + hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def hex(self) -> str:
+        return self.digest[7:]
+
+    def descriptor(self, **more: Any) -> dict[str, Any]:
+        return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.data), **more}
 
 
-def tar(*members: tuple[tarfile.TarInfo, bytes], format: int = tarfile.PAX_FORMAT) -> bytes:
-    """A tar of these entries, in this order."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=format, errors="surrogateescape") as archive:
-        for info, data in members:
-            archive.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
+@dataclass(frozen=True)
+class PackedImage:
+    """`diff_ids` (hex) belong to `layers`, lowest first."""
+
+    manifest: Packed
+    config: Packed
+    layers: tuple[Packed, ...]
+    diff_ids: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        return self.config.hex
 
 
-class Layers:
-    """A store of layers in `place`, which may be deleted afterwards by `close`."""
-
-    def __init__(self, place: Path, user_map: UserMap | None = None) -> None:
-        self.place = place
-        self.layout = Layout(str(place / "root"))
-        self.layout.create()
-        self.namespace = UserNamespace.create(user_map or default_user_map())
-        self.store = LayerStore(self.layout, lambda: self.namespace)
-
-    def put(self, blob: bytes, expected: str | None = None, max_bytes: int | None = None) -> LayerInfo:
-        """Extract a layer that is written into the child's pipe."""
-        extraction = self.store.begin(expected, max_bytes)
-        try:
-            view = memoryview(blob)
-            try:
-                while view:
-                    view = view[os.write(extraction.stdin_fd, view) :]
-            except BrokenPipeError:
-                pass
-            return extraction.finish()
-        except BaseException:
-            extraction.close_input()
-            raise
-
-    def tree(self, diff_id: str) -> dict[str, Facts]:
-        """What was extracted: path -> facts, as root of the namespace sees it."""
-        return self.look(self.layout.diff(diff_id))
-
-    def look(self, path: str) -> dict[str, Facts]:
-        return self.namespace.run(look, path)
-
-    def rebuild(self, diff_id: str) -> bytes:
-        with open(self.place / "rebuilt", "w+b") as file:
-            self.store.rebuild(diff_id, file.fileno())
-            file.seek(0)
-            return file.read()
-
-    def leftovers(self) -> list[str]:
-        """What lies in tmp/ and, of failed layers, in layers/."""
-        return sorted(os.listdir(self.layout.tmp))
-
-    def close(self) -> None:
-        self.namespace.run(remove_tree, self.layout.root)
-        self.namespace.close()
+def tar_of(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, data in files.items():
+            add_file(tar, name, data)
+    return out.getvalue()
 
 
-def look(top: str) -> dict[str, Facts]:
-    """Every path below `top` ("" is `top` itself) with what stat, readlink, listxattr and the content say."""
-    found: dict[str, Facts] = {}
-    todo = [b""]
-    while todo:
-        path = todo.pop()
-        place = os.path.join(os.fsencode(top), path)
-        status = os.lstat(place)
-        facts: Facts = {
-            "kind": {stat.S_IFDIR: "dir", stat.S_IFREG: "file", stat.S_IFLNK: "link", stat.S_IFIFO: "fifo"}.get(
-                stat.S_IFMT(status.st_mode), "other"
-            ),
-            "mode": status.st_mode & 0o7777,
-            "uid": status.st_uid,
-            "gid": status.st_gid,
-            "mtime": status.st_mtime_ns,
-        }
-        if stat.S_ISCHR(status.st_mode) and not status.st_rdev:
-            facts["kind"] = "whiteout"
-        if facts["kind"] == "dir":
-            todo += [os.path.join(path, name) for name in os.listdir(place)]
-        elif facts["kind"] == "link":
-            facts["target"] = os.fsdecode(os.readlink(place))
-        elif facts["kind"] == "file":
-            with open(place, "rb") as file:
-                facts["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-            facts["size"] = status.st_size
-            facts["blocks"] = status.st_blocks
-            facts["inode"] = status.st_ino
-            facts["links"] = status.st_nlink
-        attributes = {}
-        for key in os.listxattr(place, follow_symlinks=False):
-            attributes[key] = os.getxattr(place, key, follow_symlinks=False)
-        facts["xattrs"] = attributes
-        found[os.fsdecode(path)] = facts
-    return found
+def random_bytes(seed: int, size: int) -> bytes:
+    """Bytes that do not compress, the same for the same seed."""
+    return random.Random(seed).randbytes(size)
 
 
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def pack(tar: bytes, packing: str) -> bytes:
+    if packing == "gzip":
+        return gzip.compress(tar, 1, mtime=0)
+    if packing == "zstd":
+        import zstandard
+
+        return zstandard.ZstdCompressor(level=1).compress(tar)
+    assert packing == "none"
+    return tar
+
+
+def make_image(
+    tars: list[bytes],
+    packings: list[str] | None = None,
+    *,
+    docker: bool = False,
+    architecture: str = ARCHITECTURE,
+    diff_ids: list[str] | None = None,
+    **config: Any,
+) -> PackedImage:
+    """An image of these tars, in OCI's or Docker's format; `config` is the runtime part of the configuration."""
+    packings = packings or ["gzip"] * len(tars)
+    base = "application/vnd.docker.image.rootfs.diff.tar" if docker else "application/vnd.oci.image.layer.v1.tar"
+    endings = {"gzip": ".gzip" if docker else "+gzip", "zstd": "+zstd", "none": ""}
+    layers = tuple(
+        Packed(pack(tar, packing), base + endings[packing]) for tar, packing in zip(tars, packings, strict=True)
+    )
+    true_diff_ids = tuple(hashlib.sha256(tar).hexdigest() for tar in tars)
+    described = {
+        "architecture": architecture,
+        "os": "linux",
+        "created": "2024-01-02T03:04:05Z",
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in diff_ids or true_diff_ids]},
+    }
+    config_type = (
+        "application/vnd.docker.container.image.v1+json" if docker else "application/vnd.oci.image.config.v1+json"
+    )
+    packed_config = Packed(json.dumps(described).encode(), config_type)
+    return PackedImage(manifest_of(packed_config, layers, docker), packed_config, layers, true_diff_ids)
+
+
+def manifest_of(config: Packed, layers: tuple[Packed, ...], docker: bool = False, **more: Any) -> Packed:
+    media_type = DOCKER_MANIFEST if docker else OCI_MANIFEST
+    found = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": config.descriptor(),
+        "layers": [layer.descriptor() for layer in layers],
+        **more,
+    }
+    return Packed(json.dumps(found).encode(), media_type)
+
+
+def index_of(images: dict[str, Packed], docker: bool = False) -> Packed:
+    """An index of manifests (or of indexes) by "os/architecture[/variant]"."""
+    media_type = DOCKER_LIST if docker else OCI_INDEX
+    entries = []
+    for platform, packed in images.items():
+        keys = zip(("os", "architecture", "variant"), platform.split("/"), strict=False)
+        entries.append(packed.descriptor(platform=dict(keys)))
+    return Packed(json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": entries}).encode(), media_type)

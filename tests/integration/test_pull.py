@@ -1,0 +1,378 @@
+"""Pulling from a real registry."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Rootless, wait_until
+from tests.support.faulty import Faulty, cut, dribble, ignore_range
+from tests.support.layers import Packed, PackedImage, index_of, make_image, random_bytes, tar_of
+from tests.support.pulling import Write, configure, faulty, files_of, registry, stored
+from tests.support.registry import Registry
+
+__all__ = ["configure", "faulty", "registry"]
+
+OPEN = "--tls-verify=false"
+LINES = {"etc/motd": b"hello\n", "srv/data": b"1234" * 1000}
+
+
+def small(seed: int = 0, layers: int = 2, **more: object) -> PackedImage:
+    tars = [tar_of({f"layer-{number}": f"{seed}.{number}".encode(), **LINES}) for number in range(layers)]
+    return make_image(tars, **more)  # type: ignore[arg-type]
+
+
+def big(seed: int, layers: int = 1, size: int = 3 << 20) -> PackedImage:
+    """Layers that do not compress, for what happens in the middle of a blob."""
+    return make_image([tar_of({f"random-{number}": random_bytes(seed + number, size)}) for number in range(layers)])
+
+
+@pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
+@pytest.mark.parametrize("packing", ["gzip", "zstd", "none"])
+def test_every_format_and_packing_is_pulled(fresh: Rootless, registry: Registry, docker: bool, packing: str) -> None:
+    image = make_image(
+        [tar_of({"a": b"below", "b": b"1"}), tar_of(LINES)], [packing, packing], docker=docker, Env=["A=1"]
+    )
+    name = registry.push(f"formats/{packing}", image, "docker" if docker else "oci")
+    assert fresh.out("pull", "-q", OPEN, name) == image.id
+    assert files_of(fresh, *image.diff_ids) == {"a": b"below", "b": b"1", **LINES}
+    shown = fresh.inspect(name)
+    assert shown["Digest"] == image.manifest.digest
+    kept = [] if packing == "none" else sorted(layer.hex for layer in image.layers)
+    assert stored(fresh) == {"layers": sorted(image.diff_ids), "blobs": kept, "tmp": []}
+
+
+def test_what_skopeo_pushes_runs(fresh: Rootless, registry: Registry, busybox: Path) -> None:
+    name = f"{registry.host}/team/busybox:1"
+    subprocess.run(
+        ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"docker-archive:{busybox}", f"docker://{name}"], check=True
+    )
+    image_id = fresh.out("pull", "-q", OPEN, name)
+    assert fresh.out("images", "-q", "--no-trunc") == f"sha256:{image_id}"
+    assert fresh.out("run", "--rm", "--network", "none", name, "cat", "/etc/group").startswith("root:x:0:")
+
+
+def test_pulling_by_digest_checks_it_and_gives_no_tag(fresh: Rootless, registry: Registry) -> None:
+    image = small()
+    registry.push("digests/app", image, "v1")
+    name = f"{registry.host}/digests/app@{image.manifest.digest}"
+    assert fresh.out("pull", "-q", OPEN, name) == image.id
+    assert fresh.inspect(name)["RepoTags"] == []
+    assert fresh.out("pull", "-q", "--policy", "never", name) == image.id
+    other = f"{registry.host}/digests/app@sha256:{'0' * 64}"
+    failed = fresh("pull", OPEN, other, check=False)
+    assert failed.returncode == 125
+    assert "has no digests/app with the digest sha256:000" in failed.stderr
+
+
+@pytest.mark.parametrize("docker", [False, True], ids=["index", "list"])
+def test_the_platform_is_chosen_from_an_index(fresh: Rootless, registry: Registry, docker: bool) -> None:
+    images = {
+        f"linux/{architecture}": small(number, architecture=architecture, docker=docker)
+        for number, architecture in enumerate(["riscv64", "s390x"])
+    }
+    ours = small(9, architecture="amd64" if os.uname().machine == "x86_64" else "arm64", docker=docker)
+    images[f"linux/{'amd64' if os.uname().machine == 'x86_64' else 'arm64'}"] = ours
+    repository = f"platforms/{'docker' if docker else 'oci'}"
+    for image in images.values():
+        registry.push(repository, image, image.id[:10])
+    index = index_of({platform: image.manifest for platform, image in images.items()}, docker)
+    registry.push_manifest(repository, "all", index.data, index.media_type)
+    name = f"{registry.host}/{repository}:all"
+    assert fresh.out("pull", "-q", OPEN, name) == ours.id
+    assert fresh.out("pull", "-q", OPEN, "--platform", "linux/s390x", name) == images["linux/s390x"].id
+    assert fresh.out("pull", "-q", OPEN, "--arch", "riscv64", name) == images["linux/riscv64"].id
+    assert fresh.out("pull", "-q", OPEN, f"{registry.host}/{repository}@{index.digest}") == ours.id
+    failed = fresh("pull", OPEN, "--platform", "linux/ppc64le", name, check=False)
+    assert failed.returncode == 125
+    assert "no image for linux/ppc64le, only for linux/" in failed.stderr
+
+
+def test_an_image_for_another_processor_is_pulled_with_a_warning(fresh: Rootless, registry: Registry) -> None:
+    name = registry.push("platforms/single", small(architecture="s390x"))
+    done = fresh("pull", "-q", OPEN, name)
+    assert "Warning: " in done.stderr
+    assert "is for linux/s390x, not for linux/" in done.stderr
+
+
+def test_http_is_refused_until_the_lines_of_the_hint_are_in_registries_conf(
+    fresh: Rootless, registry: Registry, configure: Write
+) -> None:
+    image = small()
+    name = registry.push("plain/app", image)
+    failed = fresh("pull", name, check=False)
+    assert failed.returncode == 125
+    assert "speaks http, and https was expected" in failed.stderr
+    lines = failed.stderr.splitlines()
+    start = next(number for number, line in enumerate(lines) if "[[registry]]" in line)
+    configure("\n".join(lines[start : start + 3]))
+    assert fresh.out("pull", "-q", name) == image.id
+    assert "speaks http" in fresh("pull", "--tls-verify=true", name, check=False).stderr
+
+
+def test_a_mirror_is_asked_first_and_its_failure_is_no_failure(
+    fresh: Rootless, registry: Registry, faulty: Faulty, configure: Write
+) -> None:
+    image, other = small(1), small(2)
+    registry.push("mirrored/library/app", image)
+    name = registry.push("origin/other", other)
+    configure(
+        f"""
+        [[registry]]
+        location = "{registry.host}"
+        insecure = true
+        [[registry.mirror]]
+        location = "{faulty.host}/mirrored"
+        insecure = true
+        [[registry]]
+        prefix = "docker.io"
+        location = "{registry.host}/origin"
+        insecure = true
+        [[registry.mirror]]
+        location = "{faulty.host}/mirrored"
+        insecure = true
+        """
+    )
+    done = fresh("pull", "app")
+    assert done.stdout.strip() == image.id
+    assert f"from the mirror {faulty.host}" in done.stderr
+    assert fresh.inspect("app")["RepoTags"] == ["docker.io/library/app:latest"]
+    assert fresh.out("pull", "-q", name) == other.id
+    assert faulty.paths("mirrored/origin/other")
+
+
+def test_short_names_are_searched_where_registries_conf_says(
+    fresh: Rootless, registry: Registry, configure: Write
+) -> None:
+    image = small()
+    registry.push("tools/app", image)
+    configure(
+        f"""
+        unqualified-search-registries = ["{registry.host}/nowhere", "{registry.host}/tools"]
+        [[registry]]
+        location = "{registry.host}"
+        insecure = true
+        [aliases]
+        short = "{registry.host}/tools/app"
+        """
+    )
+    assert fresh.out("pull", "-q", "app") == image.id
+    assert fresh.out("pull", "-q", "short") == image.id
+    assert fresh.inspect(image.id)["RepoTags"] == [f"{registry.host}/tools/app:latest"]
+    failed = fresh("pull", "absent", check=False)
+    assert failed.returncode == 125
+    assert "none of 2 places has given it" in failed.stderr
+
+
+def test_an_unknown_image_and_an_unreachable_registry_are_told_apart(fresh: Rootless, registry: Registry) -> None:
+    failed = fresh("pull", OPEN, f"{registry.host}/no/such:thing", check=False)
+    assert failed.returncode == 125
+    assert f"{registry.host} has no no/such with the tag thing" in failed.stderr
+    failed = fresh("pull", OPEN, "127.0.0.1:1/x", check=False, timeout=10)
+    assert failed.returncode == 125
+    assert "asking 127.0.0.1:1 for the manifest: connection refused" in failed.stderr
+    failed = fresh("pull", "registry.invalid/x", check=False, timeout=20)
+    assert failed.returncode == 125
+    assert "registry.invalid cannot be resolved" in failed.stderr
+
+
+def test_nothing_that_is_here_is_fetched_again(fresh: Rootless, registry: Registry, faulty: Faulty) -> None:
+    first, second = small(1), make_image([tar_of({"layer-0": b"1.0", **LINES}), tar_of({"new": b"n"})])
+    assert first.diff_ids[0] == second.diff_ids[0]
+    registry.push("cached/app", first, "1")
+    registry.push("cached/app", second, "2")
+    fresh("pull", OPEN, f"{faulty.host}/cached/app:1")
+    faulty.requests.clear()
+    fresh("pull", OPEN, f"{faulty.host}/cached/app:1")
+    assert not faulty.paths("/blobs/")
+    done = fresh("pull", OPEN, f"{faulty.host}/cached/app:2")
+    assert f"Layer {first.layers[0].hex[:12]}: already here" in done.stderr
+    assert {request.path.rpartition("/")[2] for request in faulty.paths("/blobs/")} == {
+        second.config.digest,
+        second.layers[1].digest,
+    }
+
+
+def test_policies(fresh: Rootless, registry: Registry, faulty: Faulty) -> None:
+    old, new = small(1), small(2)
+    registry.push("policies/app", old)
+    name = f"{faulty.host}/policies/app"
+    failed = fresh("pull", "--policy", "never", name, check=False)
+    assert failed.returncode == 125
+    assert "no such image here" in failed.stderr
+    assert fresh.out("pull", "-q", OPEN, "--policy", "missing", name) == old.id
+    registry.push("policies/app", new)
+    faulty.requests.clear()
+    assert fresh.out("pull", "-q", OPEN, "--policy", "missing", name) == old.id
+    assert not faulty.requests
+    assert fresh.out("pull", "-q", OPEN, "--policy", "newer", name) == new.id
+    assert fresh.inspect(old.id)["RepoTags"] == []
+    faulty.stop()
+    assert fresh.out("pull", "-q", OPEN, "--policy", "newer", name) == new.id
+    assert fresh("pull", "-q", OPEN, "--policy", "always", name, check=False).returncode == 125
+
+
+def test_several_images_are_pulled_and_one_failure_does_not_stop_the_others(
+    fresh: Rootless, registry: Registry
+) -> None:
+    first, last = small(1), small(2)
+    names = [registry.push("several/a", first), f"{registry.host}/several/absent", registry.push("several/b", last)]
+    done = fresh("pull", "-q", OPEN, *names, check=False)
+    assert done.returncode == 125
+    assert done.stdout.split() == [first.id, last.id]
+    assert done.stderr.count("Error: ") == 1
+
+
+def test_a_cut_connection_is_resumed_where_it_ended(fresh: Rootless, registry: Registry, faulty: Faulty) -> None:
+    image = big(100)
+    registry.push("cuts/app", image)
+    faulty.rule("/blobs/" + image.layers[0].digest, cut(faulty, 1_000_000), times=2)
+    assert fresh.out("pull", "-q", OPEN, "--retry-delay", "10ms", f"{faulty.host}/cuts/app") == image.id
+    ranges = [request.headers.get("range") for request in faulty.paths(image.layers[0].digest)]
+    assert ranges == [None, "bytes=1000000-", "bytes=2000000-"]
+
+
+def test_a_server_without_ranges_is_read_again_from_the_start(
+    fresh: Rootless, registry: Registry, faulty: Faulty
+) -> None:
+    image = big(200)
+    registry.push("norange/app", image)
+    faulty.rule("/blobs/" + image.layers[0].digest, cut(faulty, 1_000_000))
+    faulty.rule("/blobs/" + image.layers[0].digest, ignore_range(faulty))
+    assert fresh.out("pull", "-q", OPEN, "--retry-delay", "10ms", f"{faulty.host}/norange/app") == image.id
+    assert files_of(fresh, *image.diff_ids)["random-0"] == random_bytes(200, 3 << 20)
+
+
+def partial_size(command: Rootless) -> int:
+    return sum(path.stat().st_size for path in (command.root / "tmp").glob("*.partial"))
+
+
+def test_a_killed_pull_is_taken_up_by_the_next(fresh: Rootless, registry: Registry, faulty: Faulty) -> None:
+    image = big(300)
+    registry.push("killed/app", image)
+    name = f"{faulty.host}/killed/app"
+    faulty.rule("/blobs/" + image.layers[0].digest, dribble(faulty, 0.01, 50_000))
+    process = fresh.popen("pull", OPEN, name)
+    wait_until(lambda: partial_size(fresh) > 500_000)
+    process.kill()
+    process.communicate()
+    assert fresh.out("images", "-q") == ""
+    assert fresh.out("pull", "-q", OPEN, name) == image.id
+    assert (faulty.paths(image.layers[0].digest)[1].headers["range"]).startswith("bytes=")
+    assert files_of(fresh, *image.diff_ids)["random-0"] == random_bytes(300, 3 << 20)
+    assert stored(fresh)["tmp"] == []
+
+
+def test_what_a_power_cut_spoilt_is_fetched_anew(fresh: Rootless, registry: Registry) -> None:
+    image = big(400)
+    name = registry.push("spoilt/app", image)
+    fresh("images")
+    part = fresh.root / "tmp" / f"{image.layers[0].hex}.partial"
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(b"\0" * 1_000_000)
+    done = fresh("pull", "-q", OPEN, name)
+    assert done.stdout.strip() == image.id
+    assert stored(fresh)["tmp"] == []
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_a_pull_killed_at_any_moment_leaves_a_store_that_works(
+    fresh: Rootless, registry: Registry, moment: int
+) -> None:
+    image = big(500, layers=3, size=1 << 20)
+    name = registry.push("moments/app", image)
+    process = fresh.popen("pull", OPEN, name)
+    try:
+        process.wait(0.06 + 0.03 * moment)
+    except subprocess.TimeoutExpired:
+        pass
+    process.kill()
+    process.communicate()
+    assert fresh.out("pull", "-q", OPEN, name) == image.id
+    assert sorted(files_of(fresh, *image.diff_ids)) == ["random-0", "random-1", "random-2"]
+    assert stored(fresh)["tmp"] == []
+
+
+def test_two_pulls_of_one_image_at_once_both_succeed(fresh: Rootless, registry: Registry, faulty: Faulty) -> None:
+    image = big(600, layers=3, size=1 << 20)
+    registry.push("twice/app", image)
+    name = f"{faulty.host}/twice/app"
+    for layer in image.layers:
+        faulty.rule(layer.digest, dribble(faulty, 0.01, 100_000), times=2)
+    processes = [fresh.popen("pull", "-q", OPEN, name) for _ in range(2)]
+    for process in processes:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err.decode()
+        assert out.decode().strip() == image.id
+    assert stored(fresh)["tmp"] == []
+    assert stored(fresh)["layers"] == sorted(image.diff_ids)
+
+
+def test_ctrl_c_ends_a_pull_at_once_and_leaves_no_process(fresh: Rootless, registry: Registry, faulty: Faulty) -> None:
+    image = big(700)
+    registry.push("interrupted/app", image)
+    faulty.rule(image.layers[0].digest, dribble(faulty, 0.5, 10_000))
+    process = fresh.popen("pull", OPEN, f"{faulty.host}/interrupted/app")
+    wait_until(lambda: partial_size(fresh) > 0)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 130
+    _, err = process.communicate()
+    assert b"Traceback" not in err
+    fresh("rmi", "-a", check=False)
+    for left in (fresh.root / "tmp").glob("*.partial"):
+        left.unlink()  # what the next pull would take up
+
+
+def test_many_layers_are_pulled_in_batches(fresh: Rootless, registry: Registry) -> None:
+    image = make_image([tar_of({f"f{number}": b"%d" % number}) for number in range(60)])
+    name = registry.push("many/app", image)
+    assert fresh.out("pull", "-q", OPEN, name) == image.id
+    assert files_of(fresh, *image.diff_ids) == {f"f{number}": b"%d" % number for number in range(60)}
+
+
+def test_layers_that_occur_twice_are_fetched_once(fresh: Rootless, registry: Registry, faulty: Faulty) -> None:
+    tar = tar_of(LINES)
+    image = make_image([tar, tar_of({"x": b""}), tar])
+    registry.push("repeated/app", image)
+    assert fresh.out("pull", "-q", OPEN, f"{faulty.host}/repeated/app") == image.id
+    assert len(faulty.paths(image.layers[0].digest)) == 1
+
+
+def test_memory_does_not_grow_with_the_layers(fresh: Rootless, registry: Registry) -> None:
+    image = make_image([tar_of({"zeros": b"\0" * (200 << 20)})])
+    name = registry.push("memory/app", image)
+    limited = ["prlimit", f"--as={600 << 20}", "/bin/sh", "-c", 'exec "$@"', "sh"]
+    from tests.support.command import executable
+
+    done = subprocess.run(
+        [*limited, executable(), "pull", "-q", OPEN, name], env=fresh.environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == image.id
+
+
+def test_progress_is_lines_where_there_is_no_terminal(fresh: Rootless, registry: Registry) -> None:
+    image = small(800)
+    name = registry.push("progress/app", image)
+    done = fresh("pull", OPEN, name)
+    assert done.stderr.splitlines()[0] == f"Trying to pull {name}..."
+    assert sorted(done.stderr.splitlines()[1:]) == sorted(
+        f"Layer {layer.hex[:12]}: {len(layer.data)} B" for layer in image.layers
+    )
+    assert "\x1b" not in done.stderr
+
+
+def test_a_manifest_without_layers_is_an_empty_image(fresh: Rootless, registry: Registry) -> None:
+    image = make_image([])
+    assert isinstance(image.manifest, Packed)
+    assert fresh.out("pull", "-q", OPEN, registry.push("empty/app", image)) == image.id
+
+
+def test_other_transports_are_refused_with_the_way_to_go(fresh: Rootless) -> None:
+    failed = fresh("pull", "docker-archive:/tmp/x.tar", check=False)
+    assert failed.returncode == 125
+    assert "rootless load -i /tmp/x.tar" in failed.stderr

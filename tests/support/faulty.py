@@ -1,0 +1,173 @@
+"""A server between us and a registry that does what networks and bad registries do."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import urllib3
+
+
+@dataclass
+class Request:
+    """One request as it came in."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+
+
+@dataclass
+class Rule:
+    """What happens to the next `times` requests whose path matches; `times` below 0: all of them."""
+
+    pattern: str
+    action: Callable[[BaseHTTPRequestHandler, Request], None]
+    times: int = 1
+
+
+@dataclass
+class Faulty:
+    """Listens on `host`, forwards to `upstream` ("http://...") what no rule catches, and remembers all requests."""
+
+    upstream: str
+    rules: list[Rule] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        proxy = self
+        self._lock = threading.Lock()
+        self.pool = urllib3.PoolManager(retries=False)
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                proxy._handle(self)
+
+            do_POST = do_HEAD = do_GET
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def rule(self, pattern: str, action: Callable[[BaseHTTPRequestHandler, Request], None], times: int = 1) -> None:
+        self.rules.append(Rule(pattern, action, times))
+
+    def paths(self, pattern: str) -> list[Request]:
+        return [request for request in self.requests if re.search(pattern, request.path)]
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def fetch(self, request: Request) -> urllib3.BaseHTTPResponse:
+        """The upstream's answer, read whole."""
+        kept = {name: value for name, value in request.headers.items() if name not in ("host", "connection")}
+        return self.pool.request(
+            request.method, self.upstream + request.path, headers=kept, redirect=False, decode_content=False
+        )
+
+    def _handle(self, handler: BaseHTTPRequestHandler) -> None:
+        request = Request(
+            handler.command, handler.path, {name.lower(): value for name, value in handler.headers.items()}
+        )
+        with self._lock:
+            self.requests.append(request)
+            chosen = next((rule for rule in self.rules if rule.times and re.search(rule.pattern, request.path)), None)
+            if chosen:
+                chosen.times -= 1
+        try:
+            if chosen:
+                chosen.action(handler, request)
+            else:
+                answer = self.fetch(request)
+                send(handler, answer.status, answer.data, dict(answer.headers))
+        except OSError:
+            pass  # the client has gone
+
+
+def send(handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+    handler.send_response(status)
+    merged = {"content-length": str(len(body))}
+    for name, value in (headers or {}).items():
+        if name.lower() not in ("transfer-encoding", "connection", "date", "server"):
+            merged[name.lower()] = value
+    for name, value in merged.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    if handler.command != "HEAD":
+        handler.wfile.write(body)
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> Callable[[BaseHTTPRequestHandler, Request], None]:
+    """An answer of our own; in names of headers, "_" stands for "-"."""
+    fixed = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda handler, request: send(handler, status, body, fixed)
+
+
+def redirect(target: str, status: int = 307) -> Callable[[BaseHTTPRequestHandler, Request], None]:
+    """To `target` with the path of the request after it."""
+    return lambda handler, request: send(handler, status, b"", {"location": target + request.path})
+
+
+def cut(proxy: Faulty, after: int) -> Callable[[BaseHTTPRequestHandler, Request], None]:
+    """The upstream's answer, whose connection breaks after so many bytes of the body."""
+
+    def action(handler: BaseHTTPRequestHandler, request: Request) -> None:
+        found = proxy.fetch(request)
+        send(handler, found.status, found.data[:after], {**found.headers, "content-length": str(len(found.data))})
+        handler.wfile.flush()
+        handler.connection.shutdown(socket.SHUT_RDWR)
+        handler.close_connection = True
+
+    return action
+
+
+def alter(proxy: Faulty, change: Callable[[bytes], bytes]) -> Callable[[BaseHTTPRequestHandler, Request], None]:
+    """The upstream's answer with another body (of whatever length: Content-Length is right for it)."""
+
+    def action(handler: BaseHTTPRequestHandler, request: Request) -> None:
+        found = proxy.fetch(request)
+        body = change(found.data)
+        send(handler, found.status, body, {**found.headers, "content-length": str(len(body))})
+
+    return action
+
+
+def dribble(proxy: Faulty, seconds: float, piece: int = 1) -> Callable[[BaseHTTPRequestHandler, Request], None]:
+    """The upstream's answer, `piece` bytes at a time, with pauses."""
+
+    def action(handler: BaseHTTPRequestHandler, request: Request) -> None:
+        found = proxy.fetch(request)
+        send(handler, found.status, b"", {**found.headers, "content-length": str(len(found.data))})
+        for start in range(0, len(found.data), piece):
+            handler.wfile.write(found.data[start : start + piece])
+            handler.wfile.flush()
+            time.sleep(seconds)
+
+    return action
+
+
+def ignore_range(proxy: Faulty) -> Callable[[BaseHTTPRequestHandler, Request], None]:
+    """A server that knows nothing of ranges."""
+
+    def action(handler: BaseHTTPRequestHandler, request: Request) -> None:
+        request.headers.pop("range", None)
+        found = proxy.fetch(request)
+        send(handler, found.status, found.data, dict(found.headers))
+
+    return action
