@@ -100,8 +100,14 @@ class Store:
         return self._layers
 
     def forget(self) -> None:
-        """In a forked child: let go of what belongs to the parent's process."""
-        self._db = None
+        """In a forked child, at once: close the parent's connection, which may not be used here.
+
+        SQLite believes that this process holds the parent's locks, and would take none for a second connection. The
+        parent's own locks stay, as they belong to its process.
+        """
+        if self._db is not None:
+            self._db.close()
+            self._db = None
 
 
 def open_store(root: str | None = None, runroot: str | None = None, driver: str | None = None) -> Store:

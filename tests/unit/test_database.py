@@ -16,6 +16,7 @@ from rootless.errors import StorageError
 from storage.database import LOG_LIMIT, VERSION, on_network_file_system, open_database, transaction
 from storage.schema import migrate
 from storage.sqlite import IntegrityError, connect
+from storage.store import open_store
 
 
 @pytest.fixture
@@ -151,6 +152,30 @@ def test_what_a_killed_process_committed_is_there_and_its_lock_is_not(path: str)
     assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == -9
     with transaction(open_database(path)) as db:
         assert db.execute("SELECT key FROM settings").fetchall() == [("done",)]
+
+
+def locks(path: str) -> int:
+    """How many locks this process holds on the database and its shared memory (/proc/locks)."""
+    inodes = {str(os.stat(path + ending).st_ino) for ending in ("", "-shm")}
+    fields = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return sum(line[4] == str(os.getpid()) and line[5].rpartition(":")[2] in inodes for line in fields)
+
+
+def test_a_forked_child_that_forgets_gets_locks_of_its_own(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path), str(tmp_path))
+    path = store.layout.database
+    store.db.execute("INSERT INTO settings VALUES ('parent', '')")
+    held = locks(path)
+    assert held
+    pid = os.fork()
+    if not pid:
+        store.forget()
+        with transaction(store.db) as db:
+            db.execute("INSERT INTO settings VALUES ('child', '')")
+        os._exit(0 if locks(path) == held else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert locks(path) == held
+    assert store.db.execute("SELECT count(*) FROM settings").fetchone() == (2,)
 
 
 def test_a_log_that_has_grown_is_written_back_at_the_next_opening(path: str) -> None:
