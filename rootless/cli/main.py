@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+VERSION_LINE = "rootless version {{.Client.Version}}"  # what --version prints
 
 
 def entry(argv: list[str]) -> NoReturn:

@@ -142,6 +142,8 @@ def finish(command: Command, raw: dict[str, Any]) -> Opts:
             value = [] if kind in (LIST, CSV) else option.default
         elif kind == CSV:
             value = [part for text in value for part in text.split(",")]
+        elif dest == "format" and value == "table":
+            value = None  # the table that is printed anyway
         values[dest] = value
     for argument in command.arguments:
         value = raw.get(argument.dest)

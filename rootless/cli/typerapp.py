@@ -19,7 +19,7 @@ from typer.main import get_command, get_command_from_info
 from typer.models import CommandInfo
 
 from rootless.cli import completion, usage
-from rootless.cli.main import execute
+from rootless.cli.main import VERSION_LINE, execute
 from rootless.cli.options import ANY, BOOL, CHOICE, CSV, INT, LIST, ONE, SOME, UINT, Opts, boolean, finish, integer
 from rootless.cli.options import Argument as ArgumentRow
 from rootless.cli.options import Command as CommandRow
@@ -63,7 +63,8 @@ def application(settings: Settings) -> TyperGroup:
         settings.apply(opts)
         context.obj = settings
         if opts.version:
-            return execute(command_named("version"), settings, finish(command_named("version"), {}))
+            version = command_named("version")
+            return execute(version, settings, finish(version, {"format": VERSION_LINE}))
         if context.invoked_subcommand is None:
             typer.echo(context.get_help())
         return None

@@ -52,6 +52,7 @@ def test_ps_formats(rl: Rootless, web: str) -> None:
         f"{web[:12]}  docker.io/library/busybox:latest",
     ]
     assert rl.out("ps", "--format", '{{.Label "tier"}} {{join .Names ","}} {{.Labels}}') == "front web map[tier:front]"
+    assert rl.out("ps", "--format", "table").split()[:2] == ["CONTAINER", "ID"]
     (listed,) = json.loads(rl.out("ps", "--format", "json"))
     assert listed["Id"] == web
     assert listed["Names"] == ["web"]

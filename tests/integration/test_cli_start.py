@@ -128,6 +128,14 @@ def test_noun_forms_are_the_same_commands(rl: Rootless) -> None:
     assert rl.out("image", "ls") == rl.out("images") == rl.out("image", "list")
 
 
+def test_the_version_is_one_line(rl: Rootless) -> None:
+    assert (
+        rl.out("--version")
+        == rl.out("-v")
+        == "rootless version " + rl.out("version", "--format", "{{.Client.Version}}")
+    )
+
+
 def test_help_shows_usage_options_and_examples(rl: Rootless) -> None:
     text = rl.out("run", "--help")
     assert text.startswith("Usage: rootless run [OPTIONS] IMAGE [COMMAND...]")

@@ -13,7 +13,7 @@ _SHARED = (
     Option("--cap-drop", CSV, "Take a capability away", metavar="CAPABILITY"),
     Option("--cidfile", STR, "Write the container's id to this file", metavar="FILE"),
     Option("--dns", CSV, "Ask this name server", metavar="ADDRESS"),
-    Option("--dns-option", CSV, "Set an option in /etc/resolv.conf", metavar="OPTION"),
+    Option("--dns-option --dns-opt", CSV, "Set an option in /etc/resolv.conf", metavar="OPTION"),
     Option("--dns-search", CSV, "Complete names with this domain", metavar="DOMAIN"),
     Option(
         "--entrypoint", STR, "Run this instead of the image's entry point (a command or a JSON list)", metavar="COMMAND"
