@@ -211,10 +211,10 @@ def _in_child(store: Store, launcher: Launcher, clients: list[int]) -> tuple[str
     (pid, start time, boot id) of its pid 1."""
 
     def launch() -> tuple[dict[str, Any], Any]:
+        store.forget()  # here: closing it while nobody else has it open would write the log back and fsync
         starter, log, auto_remove = launcher()
         state = starter.monitor_state(auto_remove, log, False, clients)
         return state, (starter.identity, (starter.pid, start_time(starter.pid) or 0, boot_id()))
 
-    store.forget()
     container_id, process = fork_monitor(launch, clients)
     return container_id, process
