@@ -4,9 +4,7 @@ Whiteouts become what overlayfs and fuse-overlayfs both read: a character device
 Linux 5.8) for a deleted name, the attribute user.overlay.opaque for a directory that hides what lies below it. Where
 even that device is refused, `.wh.NAME` stays as a file, which fuse-overlayfs and our vfs understand.
 
-Owners that the user namespace does not map are kept in the attribute user.containers.override_stat, as by
-containers/storage, and the file belongs to the namespace's root. Devices, which nobody may make here, live only in the
-record of the layer.
+Devices, which nobody may make here, live only in the record of the layer.
 """
 
 from __future__ import annotations
@@ -16,21 +14,18 @@ import os
 import stat
 
 from rootless.errors import ImageError, StorageError
-from storage.tar.places import Places, clean, is_whiteout, set_opaque, set_xattr
+from storage.tar.attributes import Attributes, harmless
+from storage.tar.places import Places, clean, is_whiteout, set_opaque
 from storage.tar.reader import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Entry, TarReader
 from storage.tar.record import Lost, RecordWriter, open_below, write_lost
 
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
-OVERRIDE = b"user.containers.override_stat"
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
-# attributes that steer the drivers themselves: an image must not set them
-_OURS = (b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers.")
 _CHECK_SPACE_EVERY = 64 << 20
 _LONGEST_WHITEOUT = 1 << 20
-_UNCHANGED = 0xFFFFFFFF  # what chown(2) takes for "leave it"
 _MAX_NS = (1 << 62) - 1
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENOMEM))
 
@@ -53,7 +48,7 @@ class Extractor:
     def __init__(self, layer_fd: int, record: RecordWriter, single: bool, limits: Limits) -> None:
         self._layer_fd = layer_fd
         self._record = record
-        self._single = single
+        self._attributes = Attributes(single)
         self._limits = limits
         self._root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._places = Places(self._root_fd)
@@ -64,9 +59,17 @@ class Extractor:
         self._next_check = 0
         self.entries = 0
         self.size = 0
-        self.squashed = 0
-        self.skipped = 0
         self.missing_links: list[tuple[bytes, bytes]] = []
+
+    @property
+    def squashed(self) -> int:
+        """Entries whose owner could not be kept."""
+        return self._attributes.squashed
+
+    @property
+    def skipped(self) -> int:
+        """Devices and attributes that could not be made."""
+        return self._attributes.skipped
 
     @property
     def implied(self) -> list[bytes]:
@@ -125,11 +128,11 @@ class Extractor:
             elif entry.sparse is not None:
                 os.ftruncate(fd, entry.size)
             if entry.uid or entry.gid or self._setgid_seen or mode & _SPECIAL:
-                squashed = self._own(fd, None, entry)
+                squashed = self._attributes.own(fd, None, entry)
                 if mode & _SPECIAL:
-                    os.fchmod(fd, _harmless(entry) if squashed else mode & 0o7777)
+                    os.fchmod(fd, harmless(entry) if squashed else mode & 0o7777)
             if entry.xattrs:
-                self._xattrs(directory, base, entry)
+                self._attributes.extend(directory, base, entry)
             when = _clamp(entry.mtime)
             os.utime(fd, ns=(when, when))
         finally:
@@ -196,11 +199,11 @@ class Extractor:
         if mode & stat.S_ISGID:
             self._setgid_seen = True
         if existed or entry.uid or entry.gid or self._setgid_seen:
-            self._own(directory, base or b".", entry)
+            self._attributes.own(directory, base or b".", entry)
         if existed or mode & _SPECIAL or self._setgid_seen:
             os.chmod(base or b".", mode & 0o7777, dir_fd=directory)
         if entry.xattrs:
-            self._xattrs(directory, base, entry)
+            self._attributes.extend(directory, base, entry)
         self._dir_times[path] = _clamp(entry.mtime)
 
     def _symlink(self, name: bytes, entry: Entry, reader: TarReader) -> None:
@@ -223,11 +226,11 @@ class Extractor:
 
     def _finish_other(self, directory: int, base: bytes, entry: Entry) -> None:
         if entry.uid or entry.gid or self._setgid_seen:
-            self._own(directory, base, entry)
+            self._attributes.own(directory, base, entry)
         if entry.kind == FIFO and entry.mode & _SPECIAL:
             os.chmod(base, entry.mode & 0o7777, dir_fd=directory)
         if entry.xattrs:
-            self._xattrs(directory, base, entry)
+            self._attributes.extend(directory, base, entry)
         when = _clamp(entry.mtime)
         os.utime(base, ns=(when, when), dir_fd=directory, follow_symlinks=False)
 
@@ -262,7 +265,7 @@ class Extractor:
     def _device(self, name: bytes, entry: Entry, reader: TarReader) -> None:
         """No user namespace may make devices, and a 0:0 one would be taken for a whiteout: the record has it."""
         self._place(name)
-        self.skipped += 1
+        self._attributes.skipped += 1
 
     def _marks(self, name: bytes, entry: Entry, reader: TarReader) -> bool:
         """Take `.wh.` names for what they mean; False where `name` is none (as in `a.wh.b`)."""
@@ -333,47 +336,6 @@ class Extractor:
             directory = self._places.parent(path)[0]
         return directory, False
 
-    def _own(self, target: int, base: bytes | None, entry: Entry) -> bool:
-        """Give the file open as `target`, or `base` in the directory open as `target`, its owner; whether that was
-        out of reach, so that it is root's and its own owner a note."""
-        if not self._single and entry.uid != _UNCHANGED and entry.gid != _UNCHANGED:
-            try:
-                if base is None:
-                    os.fchown(target, entry.uid, entry.gid)
-                else:
-                    os.chown(base, entry.uid, entry.gid, dir_fd=target, follow_symlinks=False)
-                return False
-            except (OSError, OverflowError) as error:
-                if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.EPERM):
-                    raise
-        elif not (entry.uid or entry.gid):
-            return False
-        self.squashed += 1
-        value = b"%d:%d:0%o" % (entry.uid, entry.gid, entry.mode & 0o7777)
-        try:
-            if base is None:
-                os.setxattr(target, OVERRIDE, value)
-            elif entry.kind == DIRECTORY:
-                set_xattr(target, base, OVERRIDE, value)
-        except OSError as error:
-            if error.errno not in (errno.ENOTSUP, errno.EPERM):
-                raise
-        return True
-
-    def _xattrs(self, directory: int, base: bytes, entry: Entry) -> None:
-        for key, value in (entry.xattrs or {}).items():
-            if key.startswith(_OURS) or b"\0" in key:
-                continue
-            if not (key.startswith(b"user.") or key in _ALLOWED):
-                self.skipped += 1
-                continue
-            try:
-                set_xattr(directory, base, key, value)
-            except OSError as error:
-                if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EINVAL, errno.ERANGE, errno.E2BIG):
-                    raise
-                self.skipped += 1
-
     def _check_space(self, entry: Entry) -> None:
         self._next_check = self.size + _CHECK_SPACE_EVERY
         if self.size > self._limits.max_bytes:
@@ -394,21 +356,8 @@ class Extractor:
                 os.close(fd)
 
 
-_ALLOWED = frozenset((b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default"))
-
-
 def _join(real: bytes, base: bytes) -> bytes:
     return real + b"/" + base if real else base
-
-
-def _harmless(entry: Entry) -> int:
-    """The mode of a file that is root's now: somebody else's program must not run as root for that."""
-    mode = entry.mode & 0o7777
-    if entry.uid:
-        mode &= ~stat.S_ISUID
-    if entry.gid:
-        mode &= ~stat.S_ISGID
-    return mode
 
 
 def _clamp(nanoseconds: int) -> int:

@@ -10,7 +10,19 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 
-from rootless.errors import ImageError
+from storage.tar.fields import (
+    MAX_SIZE,
+    bad,
+    base64,
+    decimal,
+    decimal_time,
+    number,
+    pax_records,
+    repeated,
+    signed_checksum,
+    sparse_structs,
+    unquote,
+)
 
 FILE = b"0"
 HARD_LINK = b"1"
@@ -25,7 +37,6 @@ ZERO_BLOCK = bytes(BLOCK_SIZE)
 # What Go's archive/tar, and so every registry's user, takes for a long name or a pax header.
 _LIMIT_META = 1 << 20
 _LIMIT_SPARSE_MAP = 1 << 20
-_MAX_SIZE = (1 << 63) - 1
 
 # name mode uid gid size mtime checksum type link magic(6) version(2) uname gname major minor prefix
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
@@ -78,63 +89,6 @@ class Entry:
     offset: int
 
 
-def _bad(what: str) -> ImageError:
-    return ImageError(f"reading a tar archive: {what}")
-
-
-# Modes, owners and times repeat; parsed once each. Bounded, for hostile archives.
-_seen: dict[bytes, int] = {}
-
-
-def _repeated(field: bytes) -> int:
-    value = _seen.get(field)
-    if value is None:
-        value = _number(field)
-        if len(_seen) < 8192:
-            _seen[field] = value
-    return value
-
-
-def _number(field: bytes) -> int:
-    """A numeric field: octal digits, or base-256 (two's complement) where the first bit is set."""
-    first = field[0]
-    if first & 0x80:
-        value = int.from_bytes(field, "big")
-        bits = len(field) * 8
-        if first & 0x40:
-            return value - (1 << bits)
-        return value - (1 << (bits - 1))
-    text = field.strip(b" \0")
-    end = text.find(b"\0")
-    if end >= 0:
-        text = text[:end]
-    if not text:
-        return 0
-    try:
-        return int(text, 8)
-    except ValueError:
-        raise _bad(f"{field!r} is not a number") from None
-
-
-def _decimal_time(text: bytes) -> int:
-    """Nanoseconds of a pax time: decimal seconds, a fraction of any length, perhaps negative."""
-    sign = -1 if text.startswith(b"-") else 1
-    whole, _, fraction = text.lstrip(b"+-").partition(b".")
-    try:
-        return sign * (int(whole or b"0") * 1_000_000_000 + int((fraction + b"000000000")[:9]))
-    except ValueError:
-        raise _bad(f"{text[:40]!r} is not a time") from None
-
-
-def _decimal(text: bytes, what: str) -> int:
-    if not text.isdigit() or len(text) > 20:
-        raise _bad(f"{text[:40]!r} is not a number ({what})")
-    value = int(text)
-    if value > _MAX_SIZE:
-        raise _bad(f"{what} {value} is too large")
-    return value
-
-
 class TarReader:
     """Iterates over the entries of a stream; `next_piece()` gives its bytes in pieces of any size, b"" at the end.
 
@@ -185,7 +139,7 @@ class TarReader:
     def _take_raw(self, count: int, what: str) -> bytes:
         data = self._take(count)
         if len(data) != count:
-            raise _bad(f"it ends in the middle of {what}")
+            raise bad(f"it ends in the middle of {what}")
         self._raw.append(data)
         return data
 
@@ -193,7 +147,7 @@ class TarReader:
         """The payload of the current entry in pieces. Raises ImageError where the archive ends before it does."""
         while self._left:
             if self._at == self._end and not self._more():
-                raise _bad("it ends in the middle of a file")
+                raise bad("it ends in the middle of a file")
             at = self._at
             step = min(self._left, self._end - at)
             self._at = at + step
@@ -236,31 +190,31 @@ class TarReader:
             block = self._take(BLOCK_SIZE)
             if len(block) < BLOCK_SIZE:
                 if block:
-                    raise _bad("it ends in the middle of a header")
+                    raise bad("it ends in the middle of a header")
                 if pax is not None or long_name is not None or long_link is not None:
-                    raise _bad("it ends after an extended header")
+                    raise bad("it ends after an extended header")
                 self.tail = iter(self._raw)
                 return None
             if block == ZERO_BLOCK:
                 self.tail = self._after_end(block)
                 return None
             fields = _HEADER.unpack(block)
-            checksum = _number(fields[6])
+            checksum = number(fields[6])
             # Adler-32's low half is one more than the sum of the bytes modulo 65521: the sum in C, for free
             plain = zlib.adler32(block[156:], zlib.adler32(block[:148])) & 0xFFFF
-            if plain != (checksum + 1 - 256) % 65521 and not _signed_checksum(block, checksum):
-                raise _bad(
+            if plain != (checksum + 1 - 256) % 65521 and not signed_checksum(block, checksum):
+                raise bad(
                     "a header's checksum is wrong" if self._consumed or self._at > 512 else "it is not a tar archive"
                 )
             kind = fields[7]
             self._raw.append(block)
-            size = _number(fields[4])
+            size = number(fields[4])
             if size < 0:
-                raise _bad("a negative size")
+                raise bad("a negative size")
             if kind == b"x" or kind == b"X":
-                pax, pax_sparse = _pax_records(self._meta(size, "a pax header"))
+                pax, pax_sparse = pax_records(self._meta(size, "a pax header"))
             elif kind == b"g":
-                self._global.update(_pax_records(self._meta(size, "a pax header"))[0])
+                self._global.update(pax_records(self._meta(size, "a pax header"))[0])
             elif kind == b"L":
                 long_name = self._meta(size, "a long name").split(b"\0", 1)[0]
             elif kind == b"K":
@@ -279,10 +233,10 @@ class TarReader:
         entry.name = name if long_name is None else long_name
         link = fields[8]
         entry.link = (b"" if not link[0] else link.split(b"\0", 1)[0]) if long_link is None else long_link
-        entry.mode = _repeated(fields[1])
-        entry.uid = _repeated(fields[2])
-        entry.gid = _repeated(fields[3])
-        entry.mtime = _repeated(fields[5]) * 1_000_000_000
+        entry.mode = repeated(fields[1])
+        entry.uid = repeated(fields[2])
+        entry.gid = repeated(fields[3])
+        entry.mtime = repeated(fields[5]) * 1_000_000_000
         entry.xattrs = None
         entry.sparse = None
         entry.major = entry.minor = 0
@@ -292,8 +246,8 @@ class TarReader:
         else:
             entry.kind = kind
             if kind in (CHARACTER, BLOCK):
-                entry.major = _number(fields[12])
-                entry.minor = _number(fields[13])
+                entry.major = number(fields[12])
+                entry.minor = number(fields[13])
         entry.size = size
         if pax is not None or self._global:
             size = self._apply_pax(entry, {**self._global, **(pax or {})}, pax_sparse, size)
@@ -317,7 +271,7 @@ class TarReader:
         """Everything from the end marker on, whatever it is: nothing after it may be read as entries."""
         second = self._take(BLOCK_SIZE)
         if second and second.strip(b"\0"):
-            raise _bad("a lone zero block where a header belongs")
+            raise bad("a lone zero block where a header belongs")
 
         return self._rest([*self._raw, first, second])
 
@@ -330,7 +284,7 @@ class TarReader:
 
     def _meta(self, size: int, what: str) -> bytes:
         if size > _LIMIT_META:
-            raise _bad(f"{what} of {size} bytes")
+            raise bad(f"{what} of {size} bytes")
         data = self._take_raw(size, what)
         padding = -size % BLOCK_SIZE
         if padding:
@@ -345,13 +299,13 @@ class TarReader:
             elif key == b"linkpath":
                 entry.link = value
             elif key == b"size":
-                size = entry.size = _decimal(value, "size")
+                size = entry.size = decimal(value, "size")
             elif key == b"uid":
-                entry.uid = _decimal(value, "uid")
+                entry.uid = decimal(value, "uid")
             elif key == b"gid":
-                entry.gid = _decimal(value, "gid")
+                entry.gid = decimal(value, "gid")
             elif key == b"mtime":
-                entry.mtime = _decimal_time(value)
+                entry.mtime = decimal_time(value)
             elif key.startswith(b"SCHILY.xattr."):
                 if entry.xattrs is None:
                     entry.xattrs = {}
@@ -359,27 +313,27 @@ class TarReader:
             elif key.startswith(b"LIBARCHIVE.xattr."):
                 if entry.xattrs is None:
                     entry.xattrs = {}
-                entry.xattrs.setdefault(_unquote(key[17:]), _base64(value))
+                entry.xattrs.setdefault(unquote(key[17:]), base64(value))
         if entry.name.endswith(b"/") and entry.kind == FILE and not size:
             entry.kind = DIRECTORY
         if b"GNU.sparse.major" in pax:
             if pax[b"GNU.sparse.major"] != b"1" or pax.get(b"GNU.sparse.minor") != b"0":
-                raise _bad("a sparse format that is not known")
-            entry.size = _decimal(pax.get(b"GNU.sparse.realsize", b"0"), "size of a sparse file")
+                raise bad("a sparse format that is not known")
+            entry.size = decimal(pax.get(b"GNU.sparse.realsize", b"0"), "size of a sparse file")
             entry.name = pax.get(b"GNU.sparse.name", entry.name)
             entry.sparse, used = self._sparse_map(size)
             return size - used
         if b"GNU.sparse.map" in pax:
             numbers = pax[b"GNU.sparse.map"].split(b",") if pax[b"GNU.sparse.map"] else []
             if len(numbers) % 2:
-                raise _bad("an odd sparse map")
-            values = [_decimal(number, "sparse map") for number in numbers]
+                raise bad("an odd sparse map")
+            values = [decimal(number, "sparse map") for number in numbers]
             entry.sparse = list(zip(values[::2], values[1::2], strict=True))
             entry.name = pax.get(b"GNU.sparse.name", entry.name)
         elif sparse is not None:
             entry.sparse = sparse
         if entry.sparse is not None:
-            entry.size = _decimal(pax.get(b"GNU.sparse.size", b"0"), "size of a sparse file")
+            entry.size = decimal(pax.get(b"GNU.sparse.size", b"0"), "size of a sparse file")
         return size
 
     def _sparse_map(self, size: int) -> tuple[list[tuple[int, int]], int]:
@@ -389,101 +343,42 @@ class TarReader:
         while True:
             if text.count(b"\n") >= wanted:
                 lines = text.split(b"\n")
-                count = _decimal(lines[0], "sparse map")
+                count = decimal(lines[0], "sparse map")
                 if wanted > 1 or not count:
-                    values = [_decimal(line, "sparse map") for line in lines[1 : 1 + 2 * count]]
+                    values = [decimal(line, "sparse map") for line in lines[1 : 1 + 2 * count]]
                     return list(zip(values[::2], values[1::2], strict=True)), len(text)
                 if count > _LIMIT_SPARSE_MAP:
-                    raise _bad("a sparse map that is too long")
+                    raise bad("a sparse map that is too long")
                 wanted = 1 + 2 * count
                 continue
             if len(text) + BLOCK_SIZE > min(size, _LIMIT_SPARSE_MAP * 8):
-                raise _bad("a sparse map that does not end")
+                raise bad("a sparse map that does not end")
             text += self._take_raw(BLOCK_SIZE, "a sparse map")
 
     def _old_sparse(self, entry: Entry, block: bytes) -> None:
         """GNU's type S: four pieces in the header, 21 in each extension block."""
         entry.sparse = []
-        entry.size = _number(block[483:495])
-        _sparse_structs(entry.sparse, block, 386, 4)
+        entry.size = number(block[483:495])
+        sparse_structs(entry.sparse, block, 386, 4)
         more = block[482]
         while more:
             if len(entry.sparse) > _LIMIT_SPARSE_MAP:
-                raise _bad("a sparse map that is too long")
+                raise bad("a sparse map that is too long")
             extension = self._take_raw(BLOCK_SIZE, "a sparse map")
-            _sparse_structs(entry.sparse, extension, 0, 21)
+            sparse_structs(entry.sparse, extension, 0, 21)
             more = extension[504]
 
     @staticmethod
     def _check_sparse(entry: Entry, size: int) -> int:
         """`size` where the map is in order: ascending, inside the file, as long as the payload."""
         at = total = 0
-        if not 0 <= entry.size <= _MAX_SIZE:
-            raise _bad("the size of a sparse file is out of range")
+        if not 0 <= entry.size <= MAX_SIZE:
+            raise bad("the size of a sparse file is out of range")
         for offset, length in entry.sparse or ():
             if offset < at or length < 0 or offset + length > entry.size:
-                raise _bad("a sparse map that does not fit its file")
+                raise bad("a sparse map that does not fit its file")
             at = offset + length
             total += length
         if total != size:
-            raise _bad("a sparse map that does not fit its payload")
+            raise bad("a sparse map that does not fit its payload")
         return size
-
-
-def _signed_checksum(block: bytes, checksum: int) -> bool:
-    """Some old tars summed signed characters; also decides where Adler-32's modulus hides a difference."""
-    rest = block[:148] + block[156:]
-    return checksum in (sum(rest) + 256, sum(byte - 256 if byte > 127 else byte for byte in rest) + 256)
-
-
-def _sparse_structs(sparse: list[tuple[int, int]], block: bytes, at: int, count: int) -> None:
-    for _ in range(count):
-        if not block[at]:
-            return
-        sparse.append((_number(block[at : at + 12]), _number(block[at + 12 : at + 24])))
-        at += 24
-
-
-def _pax_records(data: bytes) -> tuple[dict[bytes, bytes], list[tuple[int, int]] | None]:
-    """Records "length key=value\\n", and the pairs of sparse format 0.0, whose keys repeat."""
-    records: dict[bytes, bytes] = {}
-    offsets: list[int] = []
-    lengths: list[int] = []
-    at = 0
-    end = len(data)
-    while at < end and data[at]:
-        space = data.find(b" ", at, at + 20)
-        length = data[at:space] if space > 0 else b""
-        if not length.isdigit():
-            raise _bad("a damaged pax header")
-        stop = at + int(length)
-        equals = data.find(b"=", space, stop)
-        if stop > end or equals < 0 or data[stop - 1 : stop] != b"\n":
-            raise _bad("a damaged pax header")
-        key = data[space + 1 : equals]
-        value = data[equals + 1 : stop - 1]
-        if key == b"GNU.sparse.offset":
-            offsets.append(_decimal(value, "sparse map"))
-        elif key == b"GNU.sparse.numbytes":
-            lengths.append(_decimal(value, "sparse map"))
-        else:
-            records[key] = value
-        at = stop
-    if len(offsets) != len(lengths):
-        raise _bad("an odd sparse map")
-    return records, list(zip(offsets, lengths, strict=True)) if b"GNU.sparse.numblocks" in records else None
-
-
-def _unquote(text: bytes) -> bytes:
-    from urllib.parse import unquote_to_bytes
-
-    return unquote_to_bytes(text)
-
-
-def _base64(text: bytes) -> bytes:
-    import binascii
-
-    try:
-        return binascii.a2b_base64(text + b"=" * (-len(text) % 4))
-    except binascii.Error:
-        raise _bad("an extended attribute that is not base64") from None
