@@ -115,7 +115,8 @@ class Launch:
         """
         try:
             if self._mapping is not None:
-                self._mapping.finish()
+                mapping, self._mapping = self._mapping, None
+                mapping.finish()
             self._expect("namespaces")
             if self._flags & CLONE_NEWUSER:
                 self.userns_fd = open_namespace(self.init_pid, "user")
@@ -168,6 +169,12 @@ class Launch:
     def abort(self) -> None:
         """End pid 1 (and with it all that is in its pid namespace) and reap it; harmless when it has ended."""
         self._channel.close()
+        if self._mapping is not None:
+            try:
+                self._mapping.finish()  # its processes are to be reaped, and end by themselves
+            except KernelError:
+                pass
+            self._mapping = None
         if self.init_pid > 0:
             try:
                 os.kill(self.init_pid, _SIGKILL)  # our child, not yet waited for: the number is still its own

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rootless.kernel.capabilities import CAPS
 from rootless.kernel.namespaces import KINDS
 from tests.support.runtime import PRIVATE, REPOSITORY, bind, config, launch, make_rootfs, mount
 
@@ -274,3 +275,77 @@ def test_the_host_may_join_the_containers_namespaces(rootfs: Path) -> None:
     finally:
         monitor.kill()
         monitor.wait()
+
+
+DIE_AT = """
+import json, os, sys
+from rootless.kernel.idmaps import default_user_map
+from rootless.runtime.launch import begin
+
+def reached(phase):
+    if phase == sys.argv[2]:
+        print(started.init_pid, flush=True)
+        os.kill(os.getpid(), 9)
+
+started = begin(int(sys.argv[3]))
+reached("begun")
+started.map_ids(default_user_map())
+reached("mapping")
+started.send({"config": json.loads(sys.argv[1]), "user": "alice"})
+reached("sent")
+started.wait_prepared()
+reached("prepared")
+started.execute()
+reached("executed")
+"""
+
+
+@pytest.mark.parametrize("phase", ["begun", "mapping", "sent", "prepared", "executed"])
+def test_wherever_the_monitor_is_killed_the_container_goes_too(rootfs: Path, phase: str) -> None:
+    command = [sys.executable, "-c", DIE_AT, json.dumps(config(rootfs, "sleep", "60")), phase, str(PRIVATE)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=20)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    deadline = time.monotonic() + 5
+    while os.path.exists(f"/proc/{int(done.stdout)}"):
+        assert time.monotonic() < deadline, "pid 1 outlived the monitor"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("phase", ["begun", "mapping", "sent", "prepared"])
+def test_aborting_leaves_no_process_and_no_descriptor(rootfs: Path, phase: str) -> None:
+    code = (
+        "import json, os, sys; from rootless.runtime.launch import begin; "
+        "from rootless.kernel.idmaps import default_user_map; before = sorted(os.listdir('/proc/self/fd')); "
+        "l = begin(int(sys.argv[3])); init = l.init_pid; phases = ['begun', 'mapping', 'sent', 'prepared']; "
+        "at = phases.index(sys.argv[2]); at < 1 or l.map_ids(default_user_map()); "
+        "at < 2 or l.send({'config': json.loads(sys.argv[1])}); at < 3 or l.wait_prepared(); l.abort(); l.abort(); "
+        "assert not os.path.exists(f'/proc/{init}'); "
+        "assert sorted(os.listdir('/proc/self/fd')) == before, (before, os.listdir('/proc/self/fd'))"
+    )
+    command = [sys.executable, "-c", code, json.dumps(config(rootfs, "sleep", "60")), phase, str(PRIVATE)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=20)
+    assert done.returncode == 0, done.stderr
+
+
+def test_forbidden_user_namespaces_are_explained(rootfs: Path) -> None:
+    script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    done = launch(config(rootfs, "true"), wrapper=("unshare", "-Ur", "sh", "-c", script, "-"))
+    assert (done.code, done.kind) == (125, "SyscallError")
+    assert "doctor" in str(done.hint)
+    assert "clone" in str(done.error)
+
+
+def test_a_root_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = launch(config(tmp_path / "nowhere", "true"))
+    assert done.code == 125
+    assert str(tmp_path / "nowhere") in str(done.error)
+
+
+def test_a_privileged_container_may_mount_and_see_everything_of_its_own(rootfs: Path) -> None:
+    every = list(CAPS)
+    sets = dict.fromkeys(("bounding", "effective", "permitted"), every)
+    cfg = config(rootfs, "sh", "-c", "mount -t tmpfs none /tmp && touch /proc/sys/net/ipv4/ip_forward && ls /proc/acpi")
+    cfg["process"]["capabilities"] = sets
+    cfg["linux"] = {}
+    done = launch(cfg)
+    assert (done.code, done.err) == (0, "")
