@@ -69,7 +69,7 @@ def _read(words: list[str], settings: Settings) -> tuple[Command, Opts] | None:
         if before is None:
             return None
         if before.version:
-            words = ["version", "--format", "rootless version {{.Client.Version}}"]
+            words = ["version", "--format", VERSION_LINE]
         else:
             words = before.words
     found = find(words)

@@ -28,12 +28,19 @@ def explain(error: TyperException) -> UsageError:
     if isinstance(error, exceptions.BadOptionUsage):
         return UsageError(f"{prefix}{error.option_name} needs a value", f"see: {path} --help")
     if isinstance(error, exceptions.BadParameter):
-        what = error.param_hint or (max(error.param.opts, key=len) if error.param is not None else "a value")
+        what = error.param_hint or _long_name(error.param)
         return UsageError(f"{prefix}{what}: {error.message}", f"see: {path} --help")
     if isinstance(error, exceptions.NoArgsIsHelpError):
         return UsageError(f"{prefix}which command?", f"see: {path} --help")
     message = error.message[:1].lower() + error.message[1:].rstrip(".")
     return UsageError(f"{prefix}{message}", _see(path, context))
+
+
+def _long_name(param: Any) -> str:
+    if param is None:
+        return "a value"
+    names: list[str] = param.opts
+    return next((name for name in names if name.startswith("--")), names[0])
 
 
 def _see(path: str, context: Any) -> str:
