@@ -6,10 +6,12 @@ cannot help, one id is mapped, which needs nobody's leave.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from rootless.errors import KernelError
+from rootless.kernel.namespaces import TOO_MANY_PROCESSES
 from rootless.kernel.subids import ID_LIMIT, clip, subordinate_ranges, user_name_of
 
 __all__ = [
@@ -197,7 +199,8 @@ def _spawn(tool: str, pid: int, ranges: list[Range]) -> tuple[int, int]:
         )
     except OSError as error:
         os.close(reader)
-        raise KernelError(f"starting {path}: {error.strerror}", "see `rootless doctor`") from None
+        hint = TOO_MANY_PROCESSES if error.errno == errno.EAGAIN else "see `rootless doctor`"
+        raise KernelError(f"starting {path}: {error.strerror}", hint) from None
     finally:
         os.close(writer)
     return child, reader

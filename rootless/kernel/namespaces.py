@@ -27,9 +27,19 @@ KINDS = {
     "time": CLONE_NEWTIME,
 }
 
-USER_NAMESPACES_REFUSED = (
-    "user namespaces are forbidden or used up here: `rootless doctor` says by what, and the remedy"
-)
+TOO_MANY_PROCESSES = "too many processes: see `ulimit -u` and pids.max of the control group"
+
+
+def remedy(number: int) -> str:
+    """What to do where a new process in a new user namespace was refused with this errno."""
+    if number == errno.EAGAIN:
+        return TOO_MANY_PROCESSES
+    if number in (errno.ENOSPC, errno.EUSERS):  # what the kernel says of counters; no disk is full
+        return (
+            "user namespaces are used up or switched off: sudo sysctl user.max_user_namespaces=28000 "
+            "(`rootless doctor` tells more)"
+        )
+    return "user namespaces are forbidden here: `rootless doctor` says by what, and the remedy"
 
 
 def unshare(flags: int) -> None:
@@ -42,7 +52,7 @@ def unshare(flags: int) -> None:
         check(libc.call("unshare", flags), f"unshare({_names(flags)})")
     except SyscallError as error:
         if flags & CLONE_NEWUSER and error.errno in (errno.EPERM, errno.ENOSPC, errno.EACCES, errno.EUSERS):
-            error.hint = USER_NAMESPACES_REFUSED
+            error.hint = remedy(error.errno or 0)
         raise
 
 

@@ -16,8 +16,9 @@ from rootless.kernel.mounts import MS_PRIVATE, MS_REC, mount
 from rootless.kernel.namespaces import (
     CLONE_NEWNS,
     CLONE_NEWUSER,
-    USER_NAMESPACES_REFUSED,
+    TOO_MANY_PROCESSES,
     open_namespace,
+    remedy,
     setns,
     unshare,
 )
@@ -158,7 +159,7 @@ def _create(user_map: UserMap) -> int:
         os.close(hold_reader)
         number = int(os.read(ready_reader, 16) or errno.ECHILD)
         if number:
-            raise SyscallError(number, "unshare(user)", hint=USER_NAMESPACES_REFUSED)
+            raise SyscallError(number, "unshare(user)", hint=remedy(number))
         start_mapping(pid, user_map).finish()
         return open_namespace(pid, "user")
     finally:
@@ -174,8 +175,7 @@ def _fork(*pipes: int) -> int:
     except OSError as error:
         for fd in pipes:
             os.close(fd)
-        hint = "too many processes: see `ulimit -u` and pids.max of the control group"
-        raise SyscallError(error.errno or errno.EAGAIN, "fork", hint=hint) from None
+        raise SyscallError(error.errno or errno.EAGAIN, "fork", hint=TOO_MANY_PROCESSES) from None
 
 
 def _child(

@@ -90,23 +90,28 @@ def become_user(process: dict[str, Any], user: User, single: bool) -> list[str]:
         if user.groups:
             warnings.append("supplementary groups are left out: only one id is mapped")
     else:
-        _change("groups", os.setgroups, user.groups)
+        _change("groups", single, os.setgroups, user.groups)
     if user.uid:
         set_keep_caps(True)
         own_pipes(user.uid)
     if user.gid:
-        _change(f"gid {user.gid}", os.setresgid, user.gid, user.gid, user.gid)
+        _change(f"gid {user.gid}", single, os.setresgid, user.gid, user.gid, user.gid)
     if user.uid:
-        _change(f"uid {user.uid}", os.setresuid, user.uid, user.uid, user.uid)
+        _change(f"uid {user.uid}", single, os.setresuid, user.uid, user.uid, user.uid)
     os.umask(int((process.get("user") or {}).get("umask", 0o022)))
     return warnings
 
 
-def _change(what: str, call: Any, *ids: Any) -> None:
+def _change(what: str, single: bool, call: Any, *ids: Any) -> None:
     try:
         call(*ids)
     except OSError as error:
         if error.errno == errno.EINVAL:
+            if single:
+                raise UsageError(
+                    f"running as {what}: containers have one user and one group here, those of root",
+                    "leave --user out (or --user 0 where the image names one); `rootless doctor` tells how to get more",
+                ) from None
             raise UsageError(
                 f"running as {what}: that id is not mapped in the container's user namespace",
                 "/etc/subuid and /etc/subgid say how many ids you have: `rootless doctor`",

@@ -22,8 +22,8 @@ from rootless.kernel.namespaces import (
     CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWUSER,
-    USER_NAMESPACES_REFUSED,
     open_namespace,
+    remedy,
 )
 from rootless.runtime.channel import Channel, pair, restore_error
 from rootless.runtime.reentry import interpreter_is_exposed
@@ -55,7 +55,7 @@ def begin(flags: int, mount_rootfs: MountRootfs | None = None, prepare_network: 
     try:
         pid, pidfd = clone(flags & (CLONE_NEWUSER | CLONE_NEWPID))
     except SyscallError as error:
-        error.hint = USER_NAMESPACES_REFUSED
+        error.hint = remedy(error.errno or 0)
         raise
     if pid == 0:
         ours.close()
