@@ -332,12 +332,16 @@ def _spawn(words: list[str], null: int, log: int, directory: str | None) -> int:
 
 
 def _start_error(error: OSError) -> NetworkError:
-    if error.errno == errno.ENOENT and error.filename == _PROGRAM:
-        return NetworkError(
-            "starting slirp4netns: it is not installed",
-            "sudo apt-get install slirp4netns (or dnf), or use --network none or --network host",
-        )
-    return NetworkError(f"starting slirp4netns: {error}")
+    without = "or use --network none or --network host"
+    if error.filename != _PROGRAM:
+        return NetworkError(f"starting slirp4netns: {error.filename or 'a pipe'}: {error.strerror}")
+    if error.errno == errno.ENOENT:
+        hint = f"sudo apt-get install slirp4netns (or dnf), {without}"
+        return NetworkError("starting slirp4netns: it is not installed", hint)
+    return NetworkError(
+        f"starting slirp4netns: the program of that name in PATH cannot be executed: {error.strerror}",
+        f"install it anew: sudo apt-get install --reinstall slirp4netns (or dnf reinstall), {without}",
+    )
 
 
 def _hint(reason: str) -> str:

@@ -21,7 +21,8 @@ from storage.layout import Layout
 
 HINTS = {
     OVERLAY: "a kernel from 5.11 on mounts overlays for users; else use --storage-driver fuse-overlayfs",
-    FUSE_OVERLAYFS: f"{INSTALL}, and have /dev/fuse readable and writable for you",
+    FUSE_OVERLAYFS: f"{INSTALL} (sudo apt-get install {PROGRAM}, or dnf), and have /dev/fuse readable and writable for "
+    "you (sudo modprobe fuse && sudo chmod 0666 /dev/fuse; inside another container: give that one --device /dev/fuse)",
 }
 
 
@@ -30,14 +31,20 @@ def programs() -> bool:
     return shutil.which(PROGRAM) is not None and os.access("/dev/fuse", os.R_OK | os.W_OK)
 
 
+def _missing() -> str:
+    """What `programs` misses, in words."""
+    if shutil.which(PROGRAM) is None:
+        return f"{PROGRAM} is not installed"
+    return "/dev/fuse " + ("may not be opened by us" if os.path.exists("/dev/fuse") else "is not there")
+
+
 def probe(layout: Layout) -> dict[str, Any]:
     """Try each driver and remember the result in <root>/driver.json: `default`, and `refused` (driver -> reason)."""
     layout.create()
     refused: dict[str, str] = {}
     for driver, mount in ((OVERLAY, mount_stack), (FUSE_OVERLAYFS, serve_stack)):
         if driver == FUSE_OVERLAYFS and not programs():
-            missing = PROGRAM if shutil.which(PROGRAM) is None else "/dev/fuse"
-            refused[driver] = f"{missing} is missing or not accessible"
+            refused[driver] = _missing()
             continue
         reason = _try(layout, driver, mount)
         if reason is not None:
