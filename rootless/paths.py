@@ -59,7 +59,10 @@ def make_private(path: str) -> str:
     Raises StorageError where it belongs to somebody else, is a symbolic link, or cannot be made.
     """
     try:
-        os.mkdir(path, 0o700)
+        try:
+            os.mkdir(path, 0o700)
+        except FileNotFoundError:
+            os.makedirs(path, 0o700)
     except FileExistsError:
         found = os.lstat(path)
         if not stat.S_ISDIR(found.st_mode):
@@ -71,10 +74,7 @@ def make_private(path: str) -> str:
             ) from None
         if found.st_mode & 0o077:
             os.chmod(path, 0o700)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        return make_private(path)
     except OSError as error:
         hint = "choose another place with --root and --runroot"
-        raise StorageError(f"making {path}: {error.strerror}", hint) from None
+        raise StorageError(f"making {error.filename or path}: {error.strerror}", hint) from None
     return path

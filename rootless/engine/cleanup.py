@@ -31,12 +31,12 @@ def make_run_directory(store: Store, container_id: str) -> str:
     except FileExistsError:
         remove_run_directory(store, container_id)
         os.mkdir(path, 0o700)
-    except FileNotFoundError:
+    except OSError:  # not there yet, or not ours: then one of these says so
         from rootless.paths import make_private
 
         make_private(store.runroot)
         make_private(f"{store.runroot}/containers")
-        os.mkdir(path, 0o700)
+        make_private(path)
     return path
 
 
@@ -46,7 +46,7 @@ def remove_run_directory(store: Store, container_id: str) -> None:
         for name in os.listdir(path):
             os.unlink(f"{path}/{name}")
         os.rmdir(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # where we may not look, we have made nothing
         pass
 
 
