@@ -10,10 +10,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_json: Any = None
 try:
-    from _json import encode_basestring, make_encoder, make_scanner  # type: ignore[import-not-found]
+    import _json
 except ImportError:  # another implementation of Python
-    make_scanner = None
+    pass
 
 
 class _Scanner:
@@ -35,13 +36,13 @@ def loads(text: str | bytes) -> Any:
     """Parse one JSON document (RFC 8259, UTF-8). Raises ValueError for anything else, also for NaN and Infinity."""
     if isinstance(text, bytes | bytearray):
         text = bytes(text).decode("utf-8")
-    if make_scanner is None:
+    if _json is None:
         import json
 
         return json.loads(text, parse_constant=_Scanner.parse_constant)
     stripped = text.strip(" \t\n\r")
     try:
-        value, end = make_scanner(_Scanner())(stripped, 0)
+        value, end = _json.make_scanner(_Scanner())(stripped, 0)
     except (StopIteration, SystemError):  # the C code finds its own error class only where `json` is imported already
         import json
 
@@ -59,9 +60,9 @@ def _refuse(value: object) -> Any:
 
 def dumps(value: Any) -> str:
     """Compact JSON text of plain values (dict with str keys, list, tuple, str, int, float, bool, None)."""
-    if make_scanner is None:
+    if _json is None:
         import json
 
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    encoder = make_encoder(None, _refuse, encode_basestring, None, ":", ",", False, False, True)
+    encoder = _json.make_encoder(None, _refuse, _json.encode_basestring, None, ":", ",", False, False, True)
     return "".join(encoder(value, 0))

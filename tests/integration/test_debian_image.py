@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import need, remove_store
 from tests.support.command import Rootless
-from tests.support.registry import Registry
+from tests.support.registry import start_registry
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -30,14 +30,15 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rootless,
     builder("import", "-q", "--change", 'CMD ["bash"]', str(tarball), "localhost/debian:bookworm")
     archive = place / "debian-archive.tar"
     builder("save", "-q", "-o", str(archive), "localhost/debian:bookworm")
-    with Registry(place / "registry") as registry:
-        name = f"{registry.address}/debian:bookworm"
-        subprocess.run(
-            ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false"]
-            + [f"docker-archive:{archive}", f"docker://{name}"],
-            check=True,
-        )
-        command("pull", "-q", "--tls-verify=false", name, timeout=120)
+    registry = start_registry(place / "registry")
+    name = f"{registry.host}/debian:bookworm"
+    subprocess.run(
+        ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false"]
+        + [f"docker-archive:{archive}", f"docker://{name}"],
+        check=True,
+    )
+    command("pull", "-q", "--tls-verify=false", name, timeout=120)
+    registry.stop()
     yield command, name
     for store in (command, builder):
         remove_store(store.place)
