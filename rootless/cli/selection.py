@@ -86,8 +86,6 @@ def each(
 
 
 def _side_by_side(settings: Settings, names: list[str], done: Callable[[str], int]) -> int:
-    store = settings.store()
-    store.forget()  # a connection to the database does not survive a fork
     waiting = list(reversed(names))
     children: set[int] = set()
     code = 0
@@ -108,6 +106,7 @@ def _in_child(settings: Settings, name: str, done: Callable[[str], int]) -> int:
         return pid
     code = 1
     try:
+        settings.store().forget()
         code = done(name)
     except KeyboardInterrupt:
         code = 130
