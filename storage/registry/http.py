@@ -135,17 +135,15 @@ def read_document(response: Response, limit: int, what: str) -> bytes:
 
 def discard(response: Response) -> None:
     """Be done with an answer: a short body is read, so that the connection can serve again."""
-    if (response.length_remaining or _DISCARD + 1) <= _DISCARD:
-        try:
-            response.read(_DISCARD, decode_content=False)
-            response.release_conn()
-            return
-        except FAULTS:
-            pass  # whatever was wrong with it, the connection goes
-    if response.length_remaining == 0:
-        response.release_conn()
-    else:
+    length = response.length_remaining
+    if length is None or length > _DISCARD:
         response.close()
+        return
+    try:
+        response.read(decode_content=False)
+        response.release_conn()
+    except FAULTS:
+        response.close()  # whatever was wrong with it, the connection goes
 
 
 def _proxy_for(scheme: str, host: str) -> str | None:
