@@ -246,20 +246,12 @@ class Attachment:
                 _signal.signal(_signal.SIGHUP, pass_on)
 
     def _send_size(self) -> None:
-        size = window_size()
+        size = terminal.size_of_ours()
         if size is not None:
             try:
                 self._connection.send(b"W%d,%d" % size, _DONTWAIT | _NOSIGNAL)
             except OSError:
                 pass
-
-
-def window_size() -> tuple[int, int] | None:
-    """(rows, columns) of the terminal that we are used from, if there is one."""
-    for fd in (0, 1, 2):
-        if os.isatty(fd):
-            return terminal.get_window_size(fd)
-    return None
 
 
 def _write_all(fd: int, data: memoryview) -> None:

@@ -191,11 +191,12 @@ def _exec_on_terminal(target: _Target, tell: Tell, detach_keys: str | None) -> i
     """A child becomes the parent of the command, so that it goes on when the user detaches."""
     import _socket
 
-    from rootless.engine.attach import Attachment, parse_detach_keys, window_size
+    from rootless.engine.attach import Attachment, parse_detach_keys
     from rootless.engine.monitor.handover import fork_monitor
+    from rootless.kernel.terminal import size_of_ours
 
     keys = parse_detach_keys(detach_keys)
-    size = window_size()
+    size = size_of_ours()
     if size is not None:
         target.process["consoleSize"] = {"height": size[0], "width": size[1]}
     ours, other = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)

@@ -12,6 +12,7 @@ import time
 
 from rootless.engine import cleanup, records
 from rootless.engine.records import Container
+from rootless.errors import ConflictError
 from rootless.kernel.pidfd import boot_id
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from storage.store import Store
 
 _KILLED = 137
+_PATIENCE = 10.0  # seconds
 
 
 def find(store: Store, reference: str) -> Container:
@@ -35,6 +37,20 @@ def refresh_all(store: Store, alive: bool = False) -> list[Container]:
     """All containers, or those with processes, the oldest first, with the truth about each."""
     found = [container for container in records.all_containers(store.db, alive) if _mend(store, container)]
     return [container for container in found if container.alive] if alive else found
+
+
+def settled(store: Store, container: Container) -> Container:
+    """The container once nobody is busy starting or removing it any more: running, or with no process at all.
+
+    Raises NotFoundError where it is gone then, ConflictError where that takes longer than 10 s.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while container.monitor_pid and container.state not in (records.RUNNING, records.STOPPING, records.PAUSED):
+        if time.monotonic() > deadline:
+            raise ConflictError(f"waiting for {container.name}: process {container.monitor_pid} is busy with it")
+        time.sleep(0.01)
+        container = refresh(store, records.find(store.db, container.id))
+    return container
 
 
 def _mend(store: Store, container: Container) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.engine import cleanup, records
 from rootless.engine.faults import step
-from rootless.engine.recover import find, refresh
+from rootless.engine.recover import find, refresh, settled
 from rootless.errors import ConflictError, NotFoundError
 
 TYPE_CHECKING = False
@@ -30,11 +30,12 @@ def remove(store: Store, reference: str, force: bool = False, volumes: bool = Fa
             )
         from rootless.engine.stop import stop
 
-        stop(store, container.id, timeout)
         try:
+            settled(store, container)
+            stop(store, container.id, timeout)
             container = refresh(store, records.find(store.db, container.id))
         except NotFoundError:
-            return container.id  # it was made with --rm
+            return container.id  # it was made with --rm, or somebody else has removed it
     pid, start, boot = myself()
     if not records.update_if(
         store.db, container, state=records.REMOVING, monitor_pid=pid, monitor_start=start, boot_id=boot

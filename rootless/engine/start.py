@@ -12,10 +12,8 @@ from __future__ import annotations
 import os
 import time
 
-from rootless.engine import cleanup, networking, records
+from rootless.engine import networking
 from rootless.engine.faults import step
-from rootless.engine.monitor.attach_server import listen
-from rootless.engine.seccomp import seccomp_filter
 from rootless.kernel.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -28,7 +26,7 @@ from rootless.kernel.namespaces import (
 from rootless.kernel.pidfd import boot_id, open_pidfd, start_time
 from rootless.kernel.process import close_range
 from rootless.runtime.launch import begin
-from storage.drivers import mount_rootfs, rootfs_plan
+from storage.drivers import mount_rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,6 +90,11 @@ class Starter:
 
         Returns while pid 1 still mounts. Raises RootlessError.
         """
+        from rootless.engine import cleanup, records
+        from rootless.engine.monitor.attach_server import listen
+        from rootless.engine.seccomp import seccomp_filter
+        from storage.drivers import rootfs_plan
+
         store, launch = self.store, self._launch
         self.identity = container_id
         layout = store.layout
@@ -106,6 +109,8 @@ class Starter:
 
             plan["mounts"] = ready_volumes(layout.volumes, plan["mounts"], copied.split("\n") if copied else [])
         plan["mounts"].sort(key=_depth)
+        if self.tty:
+            plan["process"] = _with_console_size(plan["process"])
         self.server = listen(run_directory).detach()
         message: dict[str, Any] = {
             "config": plan,
@@ -145,6 +150,12 @@ class Starter:
 
         Raises CommandNotFoundError, CannotInvokeError, NetworkError, RootlessError.
         """
+        # While pid 1 mounts: what is needed afterwards.
+        import _signal  # type: ignore[import-not-found]
+
+        from rootless.engine import records
+        from rootless.engine.monitor.loop import PROXIED
+
         launch = self._launch
         master = launch.wait_prepared()
         if master is not None:
@@ -154,7 +165,13 @@ class Starter:
             if ports:
                 self.helper.publish(ports)
         step("before-execute")
-        launch.execute()
+        # From here on a signal is meant for the container; the monitor unblocks them once it can pass them on.
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, PROXIED)
+        try:
+            launch.execute()
+        except BaseException:
+            _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
+            raise
         step("executed")
         records.update(self.store.db, self.identity, state=records.RUNNING)
         step("running")
@@ -205,6 +222,8 @@ class Starter:
         if self.helper is not None:
             self.helper.stop()
         if self.identity:
+            from rootless.engine import cleanup
+
             cleanup.remove_run_directory(self.store, self.identity)
 
 
@@ -212,6 +231,13 @@ def _depth(mount: dict[str, Any]) -> int:
     """Mount points in the order of their depth, so that none covers another; the sort is stable."""
     path = str(mount["destination"]).strip("/")
     return path.count("/") + 1 if path else 0
+
+
+def _with_console_size(process: dict[str, Any]) -> dict[str, Any]:
+    from rootless.kernel.terminal import size_of_ours
+
+    size = size_of_ours()
+    return process if size is None else {**process, "consoleSize": {"height": size[0], "width": size[1]}}
 
 
 def open_log(store: Store, container_id: str, request: CreateRequest) -> int:

@@ -7,7 +7,7 @@ import time
 
 from rootless.engine import records
 from rootless.engine.attach import connect, wait_end
-from rootless.engine.recover import condition, find, lives, refresh
+from rootless.engine.recover import condition, find, lives, refresh, settled
 from rootless.engine.signals import parse_signal, signal_name
 from rootless.errors import ConflictError, NotFoundError, RootlessError
 from rootless.jsontext import loads
@@ -29,7 +29,7 @@ _PATIENCE = 10.0  # seconds that a monitor gets for recording the end
 def stop(store: Store, reference: str, timeout: int | None = None) -> None:
     """Send the stop signal, wait `timeout` seconds (None: what the container was made with; negative: for ever), then
     kill; returns when the end is recorded. One that does not run is fine. Raises NotFoundError."""
-    container = find(store, reference)
+    container = settled(store, find(store, reference))
     if not container.alive:
         return
     request = loads(container.request)

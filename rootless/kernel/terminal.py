@@ -77,6 +77,14 @@ def get_window_size(fd: int) -> tuple[int, int]:
     return rows, columns
 
 
+def size_of_ours() -> tuple[int, int] | None:
+    """(rows, columns) of the terminal that we are used from, if there is one."""
+    for fd in (0, 1, 2):
+        if os.isatty(fd):
+            return get_window_size(fd)
+    return None
+
+
 def set_window_size(fd: int, rows: int, cols: int) -> None:
     """Set rows and columns; the foreground processes get SIGWINCH."""
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows & 0xFFFF, cols & 0xFFFF, 0, 0))

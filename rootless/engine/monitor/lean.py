@@ -30,4 +30,6 @@ if __name__ == "__main__":
     sys.path[:] = given["path"]  # type: ignore[call-overload]
     from rootless.engine.monitor.loop import Monitor
 
-    posix._exit(Monitor(given, end=_finish if given["server"] != -1 else None).run())
+    monitor = Monitor(given, end=_finish if given["server"] != -1 else None)
+    monitor.proxy_signals()
+    posix._exit(monitor.run())

@@ -93,6 +93,7 @@ class Monitor:
         helper = self.state["helper"]
         if helper is not None:
             self._watch(helper["pidfd"], POLLIN, self._helper_ended)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
         while self.status is None:
             self._once(None)
         return self._finish()

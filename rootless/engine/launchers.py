@@ -1,0 +1,124 @@
+"""How a container comes to run: a new one, or one that was made before.
+
+The process that becomes pid 1 is cloned first; what is needed to make the container is imported and done beside that.
+"""
+
+from __future__ import annotations
+
+from rootless.engine import networking
+from rootless.engine.faults import step
+from rootless.engine.start import Starter, myself, open_log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from rootless.engine.records import Container
+    from rootless.engine.request import CreateRequest
+    from storage.store import Store
+
+    Tell = Callable[[str], None]
+    # Makes the container run and returns its starter, its log and whether it is to be removed at its end.
+    Launcher = Callable[[], tuple[Starter, int, bool]]
+
+
+def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
+    """What makes a container of a request and runs it. Raises UsageError for a network that is none."""
+    mode, options = networking.parse_mode(request.network)
+
+    def launch() -> tuple[Starter, int, bool]:
+        starter = Starter(store, mode, request.interactive, request.tty)
+        from rootless.engine import cleanup, create, records
+
+        draft = None
+        try:
+            draft = create.settle(store, request)
+            create.write(store, draft, myself())
+            step("written")
+            create.make_directory(store, draft)
+            step("directory")
+            starter.launch(
+                draft.id, draft.config, draft.image.diff_ids, request, request.name or "", options, draft.ports
+            )
+            log = open_log(store, draft.id, request)
+            for warning in starter.execute(draft.ports):
+                tell(warning)
+        except BaseException as error:
+            starter.abort()
+            if draft is not None and request.rm:
+                cleanup.remove_container(store, draft.id, True)
+            elif draft is not None:
+                _record_failure(store, draft.id, records.CREATED, error)
+            raise
+        return starter, log, request.rm
+
+    return launch
+
+
+def existing_container(store: Store, container: Container, tell: Tell) -> Launcher:
+    """What runs a container that does not run now."""
+    from rootless.engine.request import CreateRequest
+    from rootless.jsontext import loads
+
+    network = loads(container.network)
+    request = CreateRequest.from_plain(loads(container.request))
+
+    def launch() -> tuple[Starter, int, bool]:
+        starter = Starter(store, network["mode"], request.interactive, request.tty)
+        from rootless.engine import records
+        from rootless.engine.bundle import read_config
+        from rootless.errors import ConflictError
+
+        before = container.state
+        try:
+            pid, start, boot = myself()
+            if not records.update_if(store.db, container, monitor_pid=pid, monitor_start=start, boot_id=boot):
+                raise ConflictError(f"starting {container.name}: somebody else has just started or removed it")
+        except BaseException:
+            starter.abort()
+            raise
+        try:
+            config = read_config(store.layout.container(container.id))
+            ports = _ports_again(container)
+            layers = records.layers_of(store.db, container.id)
+            starter.launch(container.id, config, layers, request, container.name, network.get("options", ""), ports)
+            log = open_log(store, container.id, request)
+            for warning in starter.execute(ports):
+                tell(warning)
+        except BaseException as error:
+            starter.abort()
+            _record_failure(store, container.id, before, error)
+            raise
+        return starter, log, bool(container.auto_remove)
+
+    return launch
+
+
+def _ports_again(container: Container) -> list[Any]:
+    """The ports that it published when it was made; they must be free again."""
+    from rootless.jsontext import loads
+
+    plain = loads(container.ports)
+    if not plain:
+        return []
+    from network.ports import check_free, from_plain
+
+    return check_free([from_plain(port) for port in plain])
+
+
+def _record_failure(store: Store, container_id: str, state: str, error: BaseException) -> None:
+    from rootless.engine import records
+
+    records.update(
+        store.db,
+        container_id,
+        state=state,
+        error=str(error) or type(error).__name__,
+        exit_code=getattr(error, "exit_code", 125),
+        pid=0,
+        pid_start=0,
+        started=0,
+        monitor_pid=0,
+        monitor_start=0,
+    )
