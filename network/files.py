@@ -35,15 +35,14 @@ def _is_word(text: str) -> bool:
 
 
 def parse_add_host(text: str) -> tuple[str, list[str]]:
-    """`--add-host NAME[;NAME...]:IP` as (IP, names); the IP may be IPv6 (bracketed or not) or `host-gateway`.
+    """`--add-host NAME[;NAME...]:IP` (or `=`) as (IP, names); the IP may be IPv6 (bracketed or not) or `host-gateway`.
 
     Raises UsageError.
     """
     where = f'--add-host "{text}"'
-    names, colon, address = text.partition(":")
-    if not colon:
-        names, colon, address = text.partition("=")
-    if not colon:
+    colon, equals = text.find(":"), text.find("=")
+    names, separator, address = text.partition("=" if 0 <= equals < colon or colon < 0 else ":")
+    if not separator:
         raise UsageError(f"{where}: no address", "write it like db:192.0.2.7")
     if address.startswith("[") and address.endswith("]"):
         address = address[1:-1]
