@@ -53,7 +53,7 @@ def test_load_killed_at_random_moments(fresh: Rootless, many: Path, tmp_path: Pa
     fresh("load", "-i", str(many))
     whole = time.monotonic() - started
     fresh("rmi", NAME)
-    for _ in range(20):
+    for _ in range(12):
         kill_after(chance.uniform(0, whole), fresh.popen("load", "-i", str(many)), fresh)
         listed = fresh.out("images", "-q", "--no-trunc")
         if listed:
@@ -66,7 +66,7 @@ def test_load_killed_at_random_moments(fresh: Rootless, many: Path, tmp_path: Pa
 
 def test_rmi_killed_at_random_moments(fresh: Rootless, many: Path, tmp_path: Path) -> None:
     chance = random.Random(2)
-    for _ in range(20):
+    for _ in range(12):
         fresh("load", "-i", str(many))
         kill_after(chance.uniform(0, 0.12), fresh.popen("rmi", NAME), fresh)
         if fresh.out("images", "-q"):
