@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rootless.errors import StorageError, UsageError
+from rootless.errors import UsageError
 from rootless.jsontext import dumps, loads
 from storage.archive_write import ArchiveWriter
 from storage.directory_write import DirectoryWriter
@@ -68,10 +68,7 @@ def save_images(
         layers = [layer for one in chosen for layer in one.layers]
         lease.protect({*(layer.diff_id for layer in layers), *(layer.blob for layer in layers if layer.blob)})
         for layer in layers:
-            if not store.layers.has(layer.diff_id):
-                raise StorageError(
-                    f"saving an image: its layer {layer.diff_id[:12]} is missing", "pull or load it again"
-                )
+            store.layers.name(layer.diff_id)  # raises where it is missing
         progress = progress or Progress()
         archive = DirectoryWriter(output, progress) if isinstance(output, str) else ArchiveWriter(output, progress)
         if format in (OCI_ARCHIVE, OCI_DIRECTORY):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from storage.blobs import remove_blob
 from storage.database import transaction
+from storage.layer_names import copies
 from storage.lease import live_leases
 from storage.sqlite import Connection
 from storage.store import Store
@@ -48,7 +49,8 @@ def collect_garbage(store: Store) -> Freed:
         leases = live_leases(store, db)
         for diff_id, size, blob, blob_size in db.execute(_UNREFERENCED).fetchall():
             db.execute("DELETE FROM layers WHERE diff_id = ?", (diff_id,))
-            _move_away(store, diff_id, moved)
+            for name in copies(diff_id):
+                _move_away(store, name, moved)
             freed.layers.append(diff_id)
             freed.size += size + (blob_size or 0)
             if blob:
@@ -61,12 +63,12 @@ def collect_garbage(store: Store) -> Freed:
     return freed
 
 
-def _move_away(store: Store, diff_id: str, moved: list[str]) -> None:
+def _move_away(store: Store, name: str, moved: list[str]) -> None:
     place = f"{store.layout.tmp}/gone-{os.urandom(8).hex()}"
     try:
-        os.rename(store.layout.layer(diff_id), place)
+        os.rename(store.layout.layer(name), place)
     except FileNotFoundError:
-        return  # a collector was killed between the rename and the commit
+        return  # no such copy, or a collector was killed between the rename and the commit
     moved.append(place)
 
 
@@ -89,7 +91,7 @@ def _sweep(store: Store, db: Connection, layers: list[str], blobs: list[str], mo
     """Take away what has no row: nobody is adding anything, so a killed process left it."""
     known = {row[0] for row in db.execute("SELECT diff_id FROM layers")}
     for name in layers:
-        if name not in known:
+        if name.partition(".")[0] not in known:
             _move_away(store, name, moved)
     known = {row[0] for row in db.execute("SELECT blob FROM layers WHERE blob IS NOT NULL")}
     for name in blobs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -64,7 +63,7 @@ def add_image(
     store.layers.settle(expected)
     with transaction(store.db, durable=True) as db:
         for layer in layers:
-            if not os.path.isdir(store.layout.layer(layer.diff_id)):
+            if not store.layers.has(layer.diff_id):
                 raise StorageError(f"{where}: layer {layer.diff_id[:12]} has gone meanwhile", "try again")
         _record(db, layers)
         marks = ",".join("?" * len(set(expected)))

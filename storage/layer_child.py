@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from rootless.errors import RootlessError
 from rootless.kernel.files import sync_file_system
 from storage import compress
+from storage.layer_names import OWNERS, SINGLE
 from storage.layout import drop_default_acl
 from storage.tar.extract import Extractor, Limits
 from storage.tar.reader import TarReader
@@ -47,6 +48,8 @@ def extract(
     stream = _Stream(_reader(*source))
     extractor.run(TarReader(stream.next_piece))
     record.close()
+    if extractor.foreign:
+        _write_file(layer_fd, OWNERS, SINGLE if single else "")
     if extractor.missing_links or extractor.implied:
         _write_notes(layer_fd, {"links": extractor.missing_links, "implied": extractor.implied})
     sync_file_system(record_fd)
@@ -71,6 +74,14 @@ def _write_notes(layer_fd: int, notes: dict[str, list[bytes] | list[tuple[bytes,
     fd = os.open("notes", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=layer_fd)
     with os.fdopen(fd, "wb") as file:
         marshal.dump(notes, file)
+
+
+def _write_file(layer_fd: int, name: str, content: str) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=layer_fd)
+    try:
+        os.write(fd, content.encode())
+    finally:
+        os.close(fd)
 
 
 def _maps_one_id() -> bool:

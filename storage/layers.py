@@ -6,6 +6,7 @@ A layer is written to tmp/ and renamed to layers/<diffID> when it is whole and o
     record     how to rebuild its tar (storage.tar.record)
     lost/      files that later entries of the same layer replaced, needed by the record
     notes      marshal of what only other layers can settle: hard links to lower layers, implied directories
+    owners     where root does not own all of it (see storage.layer_names)
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rootless.errors import ImageError, StorageError
 from rootless.kernel.files import remove_tree
+from storage.layer_names import OWNERS, copies, name_of
 from storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -92,16 +94,34 @@ class LayerExtraction:
 
 
 class LayerStore:
-    """Layers of the store at `layout`; `user_namespace()` gives the mapped namespace when it is first needed."""
+    """Layers of the store at `layout`; `user_namespace()` gives the mapped namespace when it is first needed, and
+    `single()` says whether it has one id only."""
 
-    def __init__(self, layout: Layout, user_namespace: Callable[[], UserNamespace]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        user_namespace: Callable[[], UserNamespace],
+        single: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._layout = layout
         self._user_namespace = user_namespace
+        self._single = single
         self._swept = False
 
     def has(self, diff_id: str) -> bool:
-        """Whether the layer `diff_id` (hex) is here, whole."""
-        return os.path.isdir(self._layout.diff(diff_id))
+        """Whether the layer `diff_id` (hex) is here, whole, for the ids that are mapped now."""
+        return name_of(self._layout, diff_id, self._single()) is not None
+
+    def name(self, diff_id: str) -> str:
+        """The directory below layers/ that holds the layer: the copy for our ids, else one for others.
+
+        Raises StorageError where there is none.
+        """
+        own = name_of(self._layout, diff_id, self._single())
+        for name in (own, *copies(diff_id)):
+            if name is not None and os.path.isdir(self._layout.diff(name)):
+                return name
+        raise StorageError(f"reading the layer {diff_id[:12]}: it is missing", "pull or load the image again")
 
     def begin(self, expected_diff_id: str | None = None, max_bytes: int | None = None) -> LayerExtraction:
         """Start extracting a layer whose blob, compressed or not, is going to be written into `stdin_fd`.
@@ -135,11 +155,8 @@ class LayerStore:
 
         layer_child.preload()
         self.sweep()
-        place = f"{self._layout.tmp}/layer-{os.urandom(8).hex()}"
         try:
-            os.makedirs(place, 0o700)
-            lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            place, lock = self._locked_place()
             os.mkdir(place + "/diff", 0o755)
             os.chmod(place + "/diff", 0o755)
             record = os.open(place + "/record", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -165,9 +182,23 @@ class LayerStore:
             os.close(record)
         return LayerExtraction(self, place, lock, child, writer, expected)
 
+    def _locked_place(self) -> tuple[str, int]:
+        """A new directory in tmp/ and the descriptor that locks it. A sweep may remove it between the two steps."""
+        while True:
+            place = f"{self._layout.tmp}/layer-{os.urandom(8).hex()}"
+            os.mkdir(place, 0o700)
+            try:
+                lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock).st_nlink:
+                return place, lock
+            os.close(lock)
+
     def put(self, place: str, diff_id: str) -> None:
         """Rename a finished layer into place; where another process was faster, theirs stays."""
-        target = self._layout.layer(diff_id)
+        target = self._layout.layer(diff_id + _suffix(place))
         try:
             os.rename(place, target)
         except OSError as error:
@@ -188,7 +219,7 @@ class LayerStore:
         from storage import layer_child
 
         layer_child.preload()
-        layer = os.open(self._layout.layer(diff_id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        layer = os.open(self._layout.layer(self.name(diff_id)), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             found, length = self._user_namespace().run(layer_child.rebuild, layer, out_fd, keep_fds=[layer, out_fd])
         finally:
@@ -206,7 +237,8 @@ class LayerStore:
         To be called when all are in place, before the image is used. Cheap where nothing is open, as in nearly every
         image. Raises ImageError for a hard link to what no layer has.
         """
-        layers = [self._layout.layer(diff_id) for diff_id in diff_ids]
+        single = self._single()
+        layers = [self._layout.layer(name_of(self._layout, diff_id, single) or diff_id) for diff_id in diff_ids]
         for n, layer in enumerate(layers):
             if os.path.exists(layer + "/notes"):
                 from storage.settle import settle
@@ -215,12 +247,13 @@ class LayerStore:
 
     def remove(self, diff_id: str) -> None:
         """Delete a layer: it disappears in one step, its files are deleted after that."""
-        place = f"{self._layout.tmp}/gone-{os.urandom(8).hex()}"
-        try:
-            os.rename(self._layout.layer(diff_id), place)
-        except FileNotFoundError:
-            return
-        self.delete(place)
+        for name in copies(diff_id):
+            place = f"{self._layout.tmp}/gone-{os.urandom(8).hex()}"
+            try:
+                os.rename(self._layout.layer(name), place)
+            except FileNotFoundError:
+                continue
+            self.delete(place)
 
     def delete(self, path: str) -> None:
         """Remove a tree below tmp/, inside the user namespace where files of subordinate ids are in it."""
@@ -251,3 +284,12 @@ class LayerStore:
                 pass
             finally:
                 os.close(fd)
+
+
+def _suffix(place: str) -> str:
+    """What follows the diffID in the name of a finished layer."""
+    try:
+        with open(f"{place}/{OWNERS}") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""

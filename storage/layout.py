@@ -3,6 +3,7 @@
 <root>/blobs/sha256/<hex>          manifests, configs and compressed layers, as they came
 <root>/layers/<diffID>/diff        an extracted layer, stacked by the drivers
 <root>/layers/<diffID>/record      how to rebuild its tar
+<root>/layers/<diffID>.single/     the same layer, where it has other owners than root, for users with one id
 <root>/containers/<id>/            config.json, log, and what the driver keeps: upper, work, rootfs
 <root>/volumes/<name>/_data
 <root>/db.sqlite
@@ -50,11 +51,11 @@ class Layout:
         return f"{self.blobs}/{digest}"
 
     def layer(self, diff_id: str) -> str:
-        """Directory of the layer `diff_id` (hex)."""
+        """Directory of the layer `diff_id` (hex, or a name from storage.layer_names)."""
         return f"{self.layers}/{diff_id}"
 
     def diff(self, diff_id: str) -> str:
-        """The extracted files of the layer `diff_id` (hex)."""
+        """The extracted files of the layer `diff_id` (hex, or a name from storage.layer_names)."""
         return f"{self.layers}/{diff_id}/diff"
 
     def container(self, container_id: str) -> str:

@@ -96,7 +96,7 @@ class Store:
         if self._layers is None:
             from storage.layers import LayerStore
 
-            self._layers = LayerStore(self.layout, self.user_namespace)
+            self._layers = LayerStore(self.layout, self.user_namespace, lambda: self.user_map.single)
         return self._layers
 
     def forget(self) -> None:

@@ -23,16 +23,19 @@ _UNCHANGED = 0xFFFFFFFF  # what chown(2) takes for "leave it"
 
 class Attributes:
     """Gives files what their entries say. `single`: only one id is mapped. `squashed` counts the owners, `skipped` the
-    attributes that were out of reach."""
+    attributes that were out of reach, `foreign` the entries that are not root's."""
 
     def __init__(self, single: bool) -> None:
         self._single = single
+        self.foreign = 0
         self.squashed = 0
         self.skipped = 0
 
     def own(self, target: int, base: bytes | None, entry: Entry) -> bool:
         """Give the file open as `target`, or `base` in the directory open as `target`, its owner; whether that was
         out of reach, so that it is root's and its own owner a note."""
+        if entry.uid or entry.gid:
+            self.foreign += 1
         if not self._single and entry.uid != _UNCHANGED and entry.gid != _UNCHANGED:
             try:
                 if base is None:

@@ -62,6 +62,11 @@ class Extractor:
         self.missing_links: list[tuple[bytes, bytes]] = []
 
     @property
+    def foreign(self) -> int:
+        """Entries that do not belong to root."""
+        return self._attributes.foreign
+
+    @property
     def squashed(self) -> int:
         """Entries whose owner could not be kept."""
         return self._attributes.squashed

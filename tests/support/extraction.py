@@ -66,7 +66,7 @@ class Layers:
 
     def tree(self, diff_id: str) -> dict[str, Facts]:
         """What was extracted: path -> facts, as root of the namespace sees it."""
-        return self.look(self.layout.diff(diff_id))
+        return self.look(self.layout.diff(self.store.name(diff_id)))
 
     def look(self, path: str) -> dict[str, Facts]:
         return self.namespace.run(look, path)
