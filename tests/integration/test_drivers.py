@@ -312,7 +312,7 @@ def test_unknown_and_impossible_drivers_are_refused(layers: Layers, monkeypatch:
     with pytest.raises(UsageError, match="zfs"):
         choose_driver(layers.layout, "zfs")
     monkeypatch.setenv("PATH", "/nonexistent" + os.pathsep + _path_without("fuse-overlayfs", layers.place))
-    with pytest.raises(StorageError, match="fuse-overlayfs is missing") as caught:
+    with pytest.raises(StorageError, match="fuse-overlayfs is not installed") as caught:
         choose_driver(layers.layout, "fuse-overlayfs")
     assert "install" in (caught.value.hint or "")
     monkeypatch.undo()
