@@ -125,7 +125,7 @@ class CreateRequest:
     def to_plain(self) -> dict[str, Any]:
         """The fields that were set, as JSON knows them."""
         plain = {name: getattr(self, name) for name in self.__slots__ if name != "display"}
-        return {name: value for name, value in plain.items() if value not in (None, [], False)}
+        return {name: value for name, value in plain.items() if not (value is None or value is False or value == [])}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> CreateRequest:
