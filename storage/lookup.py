@@ -103,7 +103,7 @@ def _by_short_name(connection: Connection, reference: str) -> tuple[Any, ...] | 
         return row
     from storage.registries_conf import load
 
-    for candidate in load().candidates(reference):
+    for candidate in load().candidates(reference, local=True):
         row = _by_name(connection, candidate)
         if row:
             return row

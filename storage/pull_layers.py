@@ -7,7 +7,9 @@ locks that nobody lets go of.
 from __future__ import annotations
 
 import os
+import select
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -23,6 +25,8 @@ from storage.registry.manifests import Descriptor
 from storage.store import Store
 
 AT_ONCE = 6
+_POLL_MILLISECONDS = 200
+_FAREWELL_SECONDS = 2.0
 _BATCH = 24  # children that exist at a time; those whose download has not begun sleep
 
 
@@ -59,16 +63,20 @@ def fetch_layers(
 class _Transfer:
     """One layer on its way. `fault` is what has ended the transfer too early."""
 
-    def __init__(self, layer: WantedLayer, extraction: LayerExtraction) -> None:
+    def __init__(self, layer: WantedLayer, extraction: LayerExtraction, cancel: threading.Event) -> None:
         self.layer = layer
         self.extraction = extraction
         self.fault: BaseException | None = None
+        self._cancel = cancel
         self._fed = 0
         self._listening = True
 
     def run(self, store: Store, client: Client, where: str, progress: Progress) -> None:
         """Download, store and feed the layer. Returns when its blob is stored, with the right digest."""
         blob = self.layer.blob
+        os.set_blocking(self.extraction.stdin_fd, False)
+        self._pipe = select.poll()
+        self._pipe.register(self.extraction.stdin_fd, select.POLLOUT)
         with BlobWriter(store.layout, blob.digest, resume=True) as writer:
             if writer.size > blob.size:
                 writer.restart()
@@ -91,15 +99,17 @@ class _Transfer:
 
     def _feed(self, data: bytes) -> None:
         self._fed += len(data)
-        if not self._listening:
-            return
         view = memoryview(data)
-        try:
-            while view:
+        while view and self._listening:
+            if self._cancel.is_set():
+                raise Cancelled("given up")
+            try:
                 view = view[os.write(self.extraction.stdin_fd, view) :]
-        except BrokenPipeError:
-            # The child has given up. Whether the registry or the image is to blame, the digest will tell.
-            self._listening = False
+            except BlockingIOError:
+                self._pipe.poll(_POLL_MILLISECONDS)
+            except BrokenPipeError:
+                # The child has given up. Whether the registry or the image is to blame, the digest will tell.
+                self._listening = False
 
     def _commit(self, writer: BlobWriter, resumed: int, what: str) -> None:
         try:
@@ -155,8 +165,10 @@ class _Batch:
             self._client.interrupt()
             raise
         finally:
+            deadline = time.monotonic() + _FAREWELL_SECONDS
             for thread in self._threads:
-                thread.join()
+                # one that still waits for an answer of the registry touches nothing of ours any more when it comes
+                thread.join(max(0.0, deadline - time.monotonic()))
             for transfer in open_transfers:
                 transfer.extraction.abort()
         return added
@@ -165,12 +177,14 @@ class _Batch:
         """Start the extraction; from the blob where an interrupted pull has left it whole."""
         layout, layers = self._store.layout, self._store.layers
         if not has_blob(layout, layer.blob.digest):
-            transfer = _Transfer(layer, layers.begin(layer.diff_id))
+            transfer = _Transfer(layer, layers.begin(layer.diff_id), self._cancel)
             self._waiting.put(transfer)
             return transfer
         descriptor = open_blob(layout, layer.blob.digest)
         try:
-            transfer = _Transfer(layer, layers.begin_from_file(descriptor, 0, layer.blob.size, layer.diff_id))
+            transfer = _Transfer(
+                layer, layers.begin_from_file(descriptor, 0, layer.blob.size, layer.diff_id), self._cancel
+            )
         finally:
             os.close(descriptor)
         self._ended.put(transfer)

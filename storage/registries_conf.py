@@ -63,11 +63,12 @@ class RegistriesConf:
     mode: str = "permissive"
     sources: list[str] = field(default_factory=list)
 
-    def candidates(self, text: str) -> list[Reference]:
+    def candidates(self, text: str, local: bool = False) -> list[Reference]:
         """The full references that `text` may mean, in the order in which to try them.
 
         A name with a registry means itself; a short one its alias, else one in each of the searched registries
-        (Docker Hub where none is configured). Raises UsageError where short-name-mode = "enforcing" leaves a choice.
+        (Docker Hub where none is configured). Raises UsageError where short-name-mode = "enforcing" leaves a choice, or
+        nothing is searched; not when images that are here (`local`) are looked for.
         """
         if names_registry(text):
             return [parse(text)]
@@ -80,6 +81,8 @@ class RegistriesConf:
         if self.search is None:
             return [meant]
         found = [parse(f"{registry}/{text}") for registry in self.search]
+        if local:
+            return found
         if not found:
             raise UsageError(
                 f"{text}: no registry is named, and registries.conf searches none",

@@ -75,6 +75,7 @@ class Http:
             options["ssl_context"] = make_context(host, self._insecure)
             if self._insecure:
                 options["assert_hostname"] = False
+                urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it was asked for
         proxy = _proxy_for(scheme, host)
         if proxy is None:
             return urllib3.PoolManager(**options)

@@ -111,8 +111,6 @@ class Session:
             discard(self._http.send("GET", f"https://{host}/v2/", {}, what))
             return f"https://{host}"
         except Fault as fault:
-            if not fault.plain_http and not fault.passing:
-                raise
             by_https = fault
         try:
             discard(self._http.send("GET", f"http://{host}/v2/", {}, what))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
+import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import Rootless, wait_until
-from tests.support.faulty import Faulty, cut, dribble, ignore_range
+from tests.support.faulty import Faulty, Request, cut, dribble, ignore_range, send
 from tests.support.layers import Packed, PackedImage, index_of, make_image, random_bytes, tar_of
 from tests.support.pulling import Write, configure, faulty, files_of, registry, stored
 from tests.support.registry import Registry
@@ -251,6 +254,12 @@ def partial_size(command: Rootless) -> int:
     return sum(path.stat().st_size for path in (command.root / "tmp").glob("*.partial"))
 
 
+def drop_partials(command: Rootless) -> None:
+    """What the next pull would take up is left on purpose."""
+    for left in (command.root / "tmp").glob("*.partial"):
+        left.unlink()
+
+
 def test_a_killed_pull_is_taken_up_by_the_next(fresh: Rootless, registry: Registry, faulty: Faulty) -> None:
     image = big(300)
     registry.push("killed/app", image)
@@ -322,9 +331,34 @@ def test_ctrl_c_ends_a_pull_at_once_and_leaves_no_process(fresh: Rootless, regis
     assert process.wait(5) == 130
     _, err = process.communicate()
     assert b"Traceback" not in err
-    fresh("rmi", "-a", check=False)
-    for left in (fresh.root / "tmp").glob("*.partial"):
-        left.unlink()  # what the next pull would take up
+    drop_partials(fresh)
+
+
+def test_ctrl_c_does_not_wait_for_a_silent_registry(fresh: Rootless, registry: Registry, faulty: Faulty) -> None:
+    image = small(750)
+    registry.push("silent/app", image)
+    faulty.rule(image.layers[0].digest, lambda handler, request: time.sleep(15))
+    process = fresh.popen("pull", "-q", OPEN, f"{faulty.host}/silent/app")
+    wait_until(lambda: faulty.paths(image.layers[0].digest))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 130
+    process.communicate()
+    drop_partials(fresh)
+
+
+def test_pulling_while_the_image_is_removed_leaves_a_whole_image_or_none(fresh: Rootless, registry: Registry) -> None:
+    image = small(760, layers=4)
+    name = registry.push("races/app", image)
+    for _ in range(6):
+        pulls = [fresh.popen("pull", "-q", OPEN, name) for _ in range(2)]
+        while any(process.poll() is None for process in pulls):
+            fresh("rmi", "-f", name, check=False)
+        for process in pulls:
+            _, err = process.communicate()
+            assert process.returncode == 0, err.decode()
+    assert fresh.out("pull", "-q", OPEN, name) == image.id
+    assert len(files_of(fresh, *image.diff_ids)) == 4 + len(LINES)
+    assert stored(fresh)["tmp"] == []
 
 
 def test_many_layers_are_pulled_in_batches(fresh: Rootless, registry: Registry) -> None:
@@ -364,6 +398,52 @@ def test_progress_is_lines_where_there_is_no_terminal(fresh: Rootless, registry:
         f"Layer {layer.hex[:12]}: {len(layer.data)} B" for layer in image.layers
     )
     assert "\x1b" not in done.stderr
+
+
+def test_progress_is_a_bar_on_a_terminal(fresh: Rootless, registry: Registry) -> None:
+    image = big(810)
+    name = registry.push("progress/bar", image)
+    master, slave = pty.openpty()
+    process = fresh.popen("pull", OPEN, name, stderr=slave, env={"TERM": "xterm"})
+    os.close(slave)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # what a terminal says when nobody has it open any more
+            break
+        if not piece:
+            break
+        seen += piece
+    out, _ = process.communicate()
+    os.close(master)
+    assert process.returncode == 0
+    assert out.decode().strip() == image.id
+    assert image.layers[0].hex[:12].encode() in seen
+    assert b"3.1/3.1 MB" in seen
+    assert b"\x1b[?25h" in seen  # the cursor is shown again
+
+
+def test_a_proxy_is_used_where_the_environment_names_one(fresh: Rootless, registry: Registry, faulty: Faulty) -> None:
+    image = small(820)
+    registry.push("proxied/app", image)
+
+    def forward(handler: BaseHTTPRequestHandler, request: Request) -> None:
+        request.path = request.path.removeprefix("http://registry.test:8080")
+        found = faulty.fetch(request)
+        send(handler, found.status, found.data, dict(found.headers))
+
+    faulty.rule("^http://registry.test:8080/", forward, times=-1)
+    name = "registry.test:8080/proxied/app"
+    failed = fresh("pull", "-q", OPEN, name, check=False)
+    assert "registry.test cannot be resolved" in failed.stderr
+    done = fresh("pull", "-q", OPEN, name, env={"http_proxy": f"http://{faulty.host}"})
+    assert done.stdout.strip() == image.id
+    failed = fresh("pull", name, env={"https_proxy": "http://127.0.0.1:1"}, check=False)
+    assert failed.returncode == 125
+    assert "proxy" in failed.stderr
+    done = fresh("pull", "-q", OPEN, f"{registry.host}/proxied/app", env={"http_proxy": "http://127.0.0.1:1"})
+    assert done.stdout.strip() == image.id
 
 
 def test_a_manifest_without_layers_is_an_empty_image(fresh: Rootless, registry: Registry) -> None:

@@ -83,6 +83,7 @@ def test_enforcing_mode_refuses_to_guess_and_lists_the_choices(tmp_path: Path) -
     with pytest.raises(UsageError) as caught:
         conf.candidates("x")
     assert "a.example/x, b.example/x" in (caught.value.hint or "")
+    assert len(conf.candidates("x", local=True)) == 2
 
 
 def test_an_empty_search_list_asks_for_a_full_name(tmp_path: Path) -> None:
