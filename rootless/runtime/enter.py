@@ -27,6 +27,7 @@ from rootless.runtime.inheritance import (
     forget_signals,
     other_end_closed,
     seal_imports,
+    use_own_null,
 )
 from rootless.runtime.reentry import interpreter_is_exposed, move_into_copy
 from rootless.runtime.users import resolve_user
@@ -182,6 +183,7 @@ def _become(channel: Channel, order: dict[str, Any], single: bool) -> None:
     process: dict[str, Any] = order["process"]
     seccomp: bytes | None = order["seccomp"]
     os.setsid()
+    use_own_null(order["stdio"])
     found = resolve_user(order["user"], process)
     console = None
     if process.get("terminal"):

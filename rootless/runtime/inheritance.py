@@ -49,6 +49,22 @@ def _high_copy(fd: int | None, lowest: int) -> int:
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
 
 
+def use_own_null(stdio: list[int | None]) -> None:
+    """Where /dev/null was asked for, take the container's, now that its root is ours: it has a name in there. What is
+    no /dev/null in the container is not taken."""
+    if None not in stdio:
+        return
+    try:
+        null = os.open("/dev/null", os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return
+    if os.fstat(null).st_rdev == os.makedev(1, 3):
+        for number, wanted in enumerate(stdio):
+            if wanted is None:
+                os.dup2(null, number)
+    os.close(null)
+
+
 def become_root_inside() -> bool:
     """Be uid 0 and gid 0 of the user namespace, without other groups. Whether groups are out of our hands, as they are
     where one id is mapped. A change of ids ends dumpability and the parent-death signal."""

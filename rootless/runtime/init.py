@@ -33,6 +33,7 @@ from rootless.runtime.inheritance import (
     forget_signals,
     other_end_closed,
     seal_imports,
+    use_own_null,
 )
 from rootless.runtime.loopback import bring_up_loopback
 from rootless.runtime.reentry import function_of, move_into_copy, name_of
@@ -119,7 +120,8 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
     single = become_root_inside()
     set_dumpable(True)
     set_parent_death_signal(_SIGKILL)
-    arrange_descriptors(channel, plan.get("stdio") or [0, 1, 2], plan.get("preserve_fds") or 0)
+    stdio = plan.get("stdio") or [0, 1, 2]
+    arrange_descriptors(channel, stdio, plan.get("preserve_fds") or 0)
     os.umask(0)
     if flags & CLONE_NEWCGROUP:
         unshare(CLONE_NEWCGROUP)
@@ -138,6 +140,7 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
     console = assembly.open_console() if process.get("terminal") else None
     seal_imports()
     assembly.enter()
+    use_own_null(stdio)
 
     user = resolve_user(plan.get("user"), process)
     if console is not None:

@@ -199,6 +199,13 @@ def test_another_users_standard_output_can_be_opened_again(rootfs: Path) -> None
     assert launch(config(rootfs, "sh", "-c", "echo one > /dev/stdout"), plan={"user": "alice"}).out == "one\n"
 
 
+def test_no_input_is_the_containers_own_dev_null(rootfs: Path) -> None:
+    done = launch(
+        config(rootfs, "sh", "-c", "readlink /proc/self/fd/0; cat; wc -c < /dev/stdin"), plan={"stdio": [None, 1, 2]}
+    )
+    assert done.out.split() == ["/dev/null", "0"]
+
+
 def test_the_time_namespace_shifts_the_clock(rootfs: Path) -> None:
     cfg = config(rootfs, "cut", "-d.", "-f1", "/proc/uptime")
     cfg["linux"]["timeOffsets"] = {"boottime": {"secs": 1_000_000}, "monotonic": {"secs": 5, "nanosecs": 1}}
