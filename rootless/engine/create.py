@@ -10,6 +10,7 @@ from rootless.engine.bundle import write_config, write_new
 from rootless.engine.faults import step
 from rootless.errors import ConflictError, UsageError
 from rootless.jsontext import dumps
+from storage.layer_names import layer_names
 from storage.lookup import find_image
 
 TYPE_CHECKING = False
@@ -31,10 +32,21 @@ class Draft:
     """A container that has been checked and is not written yet.
 
     `config`: the OCI configuration without the mounts of /etc. `volumes`: (name, anonymous). `network`: (mode,
-    options).
+    options). `layers`: the names of the image's layers below layers/, lowest first.
     """
 
-    __slots__ = ("config", "hostname", "id", "image", "inspected_mounts", "network", "ports", "request", "volumes")
+    __slots__ = (
+        "config",
+        "hostname",
+        "id",
+        "image",
+        "inspected_mounts",
+        "layers",
+        "network",
+        "ports",
+        "request",
+        "volumes",
+    )
 
     def __init__(self, container_id: str, request: CreateRequest, image: Image) -> None:
         self.id = container_id
@@ -45,6 +57,7 @@ class Draft:
         self.ports: list[Port] = []
         self.config: dict[str, Any] = {}
         self.inspected_mounts: list[dict[str, Any]] = []
+        self.layers: list[str] = []
         self.volumes: list[tuple[str, bool]] = []
 
 
@@ -105,6 +118,7 @@ def settle(store: Store, request: CreateRequest) -> Draft:
     )
     if copied:
         draft.config["annotations"][COPY_UP] = "\n".join(copied)
+    draft.layers = layer_names(store, image.diff_ids)
     return draft
 
 
@@ -246,7 +260,7 @@ def make_directory(store: Store, draft: Draft) -> None:
     directory = store.layout.container(draft.id)
     os.mkdir(directory, 0o700)
     os.mkdir(directory + "/merged", 0o700)
-    prepare(store.driver, store.layout, directory, draft.image.diff_ids, store.user_namespace)
+    prepare(store.driver, store.layout, directory, draft.layers, store.user_namespace)
     write_config(directory, draft.config)
     if draft.request.cidfile:
         write_new(draft.request.cidfile, draft.id)

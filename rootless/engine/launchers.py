@@ -8,6 +8,8 @@ from __future__ import annotations
 from rootless.engine import networking
 from rootless.engine.faults import step
 from rootless.engine.start import Starter, myself, open_log
+from rootless.errors import RootlessError
+from storage.layer_names import layer_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
 
     def launch() -> tuple[Starter, int, bool]:
         starter = Starter(store, mode, request.interactive, request.tty)
+        if store.user_map.single:
+            from rootless.engine.one_id import warn_of_one_id
+
+            warn_of_one_id(store, tell)
         from rootless.engine import cleanup, create, records
 
         draft = None
@@ -38,18 +44,19 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
             step("written")
             create.make_directory(store, draft)
             step("directory")
-            starter.launch(
-                draft.id, draft.config, draft.image.diff_ids, request, request.name or "", options, draft.ports
-            )
+            starter.launch(draft.id, draft.config, draft.layers, request, request.name or "", options, draft.ports)
             log = open_log(store, draft.id, request)
             for warning in starter.execute(draft.ports):
                 tell(warning)
         except BaseException as error:
             starter.abort()
-            if draft is not None and request.rm:
-                cleanup.remove_container(store, draft.id, True)
-            elif draft is not None:
-                _record_failure(store, draft.id, records.CREATED, error)
+            try:
+                if draft is not None and request.rm:
+                    cleanup.remove_container(store, draft.id, True)
+                elif draft is not None:
+                    _record_failure(store, draft.id, records.CREATED, error)
+            except (RootlessError, OSError):
+                pass  # it stands in the way of this too; what is to be told is why there is no container
             raise
         return starter, log, request.rm
 
@@ -66,6 +73,10 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
 
     def launch() -> tuple[Starter, int, bool]:
         starter = Starter(store, network["mode"], request.interactive, request.tty)
+        if store.user_map.single:
+            from rootless.engine.one_id import warn_of_one_id
+
+            warn_of_one_id(store, tell)
         from rootless.engine import records
         from rootless.engine.bundle import read_config
         from rootless.errors import ConflictError
@@ -81,7 +92,7 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
         try:
             config = read_config(store.layout.container(container.id))
             ports = _ports_again(container)
-            layers = records.layers_of(store.db, container.id)
+            layers = layer_names(store, records.layers_of(store.db, container.id))
             starter.launch(container.id, config, layers, request, container.name, network.get("options", ""), ports)
             log = open_log(store, container.id, request)
             for warning in starter.execute(ports):

@@ -80,13 +80,14 @@ class Starter:
         self,
         container_id: str,
         config: dict[str, Any],
-        diff_ids: list[str],
+        layers: list[str],
         request: CreateRequest,
         name: str,
         options: str,
         ports: list[Port],
     ) -> None:
-        """Give pid 1 its plan and start the network helper. The container's row and directory exist.
+        """Give pid 1 its plan and start the network helper. The container's row and directory exist; `layers` are
+        names below layers/.
 
         Returns while pid 1 still mounts. Raises RootlessError.
         """
@@ -114,7 +115,7 @@ class Starter:
         self.server = listen(run_directory).detach()
         message: dict[str, Any] = {
             "config": plan,
-            "rootfs": rootfs_plan(store.driver, layout, container_dir, diff_ids),
+            "rootfs": rootfs_plan(store.driver, layout, container_dir, layers),
             "target": config["root"]["path"],
             "user": request.user or "",
             "stdio": self._stdio,

@@ -131,7 +131,7 @@ def remove_container_files(container_dir: str, user_namespace: Callable[[], User
     """
     from rootless.kernel.files import remove_tree
 
-    if not remove_tree(container_dir):
+    if not remove_tree(container_dir) or not os.path.lexists(container_dir):
         return
     left = user_namespace().run(remove_tree, container_dir)
     if left:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from rootless.cli.failures import tell
+from rootless.cli.failures import tell, warn
 from rootless.cli.options import Opts
 from rootless.cli.output import write
 from rootless.cli.progress import choose_display
 from rootless.cli.settings import Settings
 from rootless.cli.times import seconds_of
+from rootless.engine.one_id import warn_of_one_id
 from rootless.errors import RootlessError, UsageError
 from storage.pull import pull
 from storage.registry.patience import Patience
@@ -19,6 +20,7 @@ def command(settings: Settings, opts: Opts) -> int:
     platform = parse_platform(opts.platform, opts.os, opts.arch, opts.variant)
     patience = _patience(opts.retry, opts.retry_delay)
     store = settings.store()
+    warn_of_one_id(store, warn)
     code = 0
     for image in opts.images:
         try:
