@@ -12,6 +12,7 @@ import os
 import time
 from dataclasses import dataclass, field
 
+from rootless.errors import StorageError
 from storage.blobs import remove_blob
 from storage.database import transaction
 from storage.layer_names import copies
@@ -81,8 +82,8 @@ def _delete(store: Store, path: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         store.layers.delete(path)
-    except BlockingIOError:
-        pass
+    except (BlockingIOError, StorageError):
+        pass  # a later sweep does it, one under which the files' ids are mapped
     finally:
         os.close(lock)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rootless.errors import ImageError, StorageError
 from rootless.kernel.files import remove_tree
+from storage.drivers import UNMAPPED
 from storage.layer_names import OWNERS, copies, name_of
 from storage.layout import Layout
 
@@ -222,6 +223,9 @@ class LayerStore:
         layer = os.open(self._layout.layer(self.name(diff_id)), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             found, length = self._user_namespace().run(layer_child.rebuild, layer, out_fd, keep_fds=[layer, out_fd])
+        except StorageError as error:
+            error.hint = error.hint or (UNMAPPED if self._single() else None)
+            raise
         finally:
             os.close(layer)
         if found != diff_id:
@@ -262,10 +266,13 @@ class LayerStore:
         if remove_tree(path):
             left = self._user_namespace().run(remove_tree, path)
             if left:
-                raise StorageError(f"deleting {left[0]}: not permitted")
+                raise StorageError(f"deleting {left[0]}: not permitted", UNMAPPED)
 
     def sweep(self) -> None:
-        """Remove what killed processes left in tmp/: nobody holds the lock of their directories any more."""
+        """Remove what killed processes left in tmp/: nobody holds the lock of their directories any more.
+
+        What belongs to ids that are not mapped now stays for a sweep under which they are.
+        """
         if self._swept:
             return
         self._swept = True
@@ -280,7 +287,7 @@ class LayerStore:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self.delete(path)
-            except BlockingIOError:
+            except (BlockingIOError, StorageError):
                 pass
             finally:
                 os.close(fd)

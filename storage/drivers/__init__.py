@@ -28,6 +28,11 @@ FUSE_OVERLAYFS = "fuse-overlayfs"
 VFS = "vfs"
 DRIVERS = (OVERLAY, FUSE_OVERLAYFS, VFS)
 
+UNMAPPED = (
+    "where it belongs to an id that is not mapped now (no_new_privs, no newuidmap), do this where it is: "
+    "`rootless doctor` tells"
+)
+
 
 def choose_driver(layout: Layout, requested: str | None) -> str:
     """The driver to use: `requested` where it is named, else the best that works here.
@@ -135,4 +140,4 @@ def remove_container_files(container_dir: str, user_namespace: Callable[[], User
         return
     left = user_namespace().run(remove_tree, container_dir)
     if left:
-        raise StorageError(f"deleting {left[0]}: not permitted")
+        raise StorageError(f"deleting {left[0]}: not permitted", UNMAPPED)
