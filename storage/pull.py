@@ -14,6 +14,7 @@ from storage.images import AddedLayer, add_image
 from storage.lease import Lease
 from storage.lookup import Image, find_image
 from storage.platforms import Platform, host_platform
+from storage.policy import check as check_policy
 from storage.progress import Progress
 from storage.references import Reference, split_transport
 from storage.registries_conf import Endpoint, RegistriesConf, load, with_tls_verify
@@ -119,6 +120,7 @@ class _Pull:
         """Try what `text` may mean, in each place where it may be; the first that has it wins."""
         faults: list[RootlessError] = []
         for reference in self._conf.candidates(text):
+            check_policy(reference)
             for endpoint in with_tls_verify(self._conf.endpoints(reference), self._tls_verify):
                 self._progress.note(_trying(reference, endpoint))
                 try:

@@ -95,7 +95,6 @@ class Bars(Quiet):
         with self._lock:
             self._pass_on()
             if digest in self._tasks:
-                self._bars.refresh()
                 return
         if note:
             self.note(f"Layer {digest[:12]}: {note}")
@@ -105,6 +104,8 @@ class Bars(Quiet):
             if digest in self._tasks:
                 self._bars.advance(self._tasks[digest], count)
         self._pending.clear()
+        if self._bars is not None:
+            self._bars.refresh()
 
 
 def _make_bars() -> Any:
@@ -118,7 +119,7 @@ def _make_bars() -> Any:
         DownloadColumn(),
         TransferSpeedColumn(),
         console=Console(stderr=True),
-        refresh_per_second=8,
+        auto_refresh=False,  # no thread of rich's: layers are extracted by forked children
     )
 
 
