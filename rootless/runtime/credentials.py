@@ -13,6 +13,7 @@ import stat
 
 from rootless.errors import KernelError, RootlessError, UsageError
 from rootless.kernel.capabilities import CAPS, drop_bounding, mask, set_ambient, set_capabilities
+from rootless.kernel.keyring import leave_session_keyring
 from rootless.kernel.libc import SyscallError
 from rootless.kernel.process import set_keep_caps, set_no_new_privs, set_rlimits
 from rootless.kernel.seccomp import load_filter
@@ -79,11 +80,14 @@ def _write_own(name: str, value: str, what: str) -> None:
 
 
 def become_user(process: dict[str, Any], user: User, single: bool) -> list[str]:
-    """Drop bounding capabilities and take on the user's ids; returns warnings. Raises UsageError for unmapped ids.
+    """Leave the caller's keys behind, drop bounding capabilities and take on the user's ids; returns warnings. Raises
+    UsageError for unmapped ids.
 
     `single` says that only one group exists here, so that supplementary ones cannot be had.
     """
     warnings = []
+    if not leave_session_keyring():
+        warnings.append("your quota of keys is used up: the container can find the keys of your session keyring")
     capabilities = process.get("capabilities") or {}
     drop_bounding(mask(capabilities.get("bounding") or []))
     if single:

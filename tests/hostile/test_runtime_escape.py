@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rootless.kernel.capabilities import DEFAULT
+from rootless.kernel.keyring import leave_session_keyring
 from rootless.runtime.seccomp_profile import program
 from tests.support.runtime import bind, config, launch, make_rootfs, mount
 
@@ -352,3 +354,27 @@ def test_an_interpreter_of_the_users_own_is_never_within_reach(rootfs: Path, tmp
         assert done.out.startswith("/memfd:python"), done
         assert done.code != 0
     assert own.read_bytes() == before
+
+
+FIND_KEY = """
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+found = libc.syscall(250, 10, -3, b"user", b"rootless-test", 0)
+print(errno.errorcode[ctypes.get_errno()] if found < 0 else "found")
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86_64")
+@pytest.mark.parametrize("entering", [False, True])
+def test_the_users_keys_are_not_found(rootfs: Path, entering: bool) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert leave_session_keyring()
+    if libc.syscall(248, b"user", b"rootless-test", b"secret", 6, -3) < 0:
+        pytest.skip("keys cannot be made here")
+    mounts = [bind(folder, folder, "rbind", "ro") for folder in PYTHON_FOLDERS]
+    cfg = config(rootfs, "/usr/bin/python3", "-I", "-S", "-c", FIND_KEY, mounts=mounts)
+    if entering:
+        sleeper = config(rootfs, "sleep", "60", mounts=mounts)
+        assert launch(sleeper, enters=[{"process": cfg["process"]}]).entered[0]["out"] == "ENOKEY\n"
+    else:
+        assert launch(cfg).out == "ENOKEY\n"
