@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import signal
 import subprocess
+import tarfile
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -387,6 +389,17 @@ def test_memory_does_not_grow_with_the_layers(fresh: Rootless, registry: Registr
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == image.id
+
+
+def test_a_hard_link_to_a_lower_layer_is_pulled_whole(fresh: Rootless, registry: Registry) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        link = tarfile.TarInfo("etc/issue")
+        link.type, link.linkname = tarfile.LNKTYPE, "etc/motd"
+        tar.addfile(link)
+    image = make_image([tar_of(LINES), out.getvalue()])
+    assert fresh.out("pull", "-q", OPEN, registry.push("links/app", image)) == image.id
+    assert files_of(fresh, image.diff_ids[1])["etc/issue"] == LINES["etc/motd"]
 
 
 def test_progress_is_lines_where_there_is_no_terminal(fresh: Rootless, registry: Registry) -> None:
