@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 LOG_LIMIT = 1 << 20  # bytes: reading a log of this size back takes a new process 1 ms
+_LITTLE_ROOM = 128 << 10  # bytes: where a commit might not fit, the reserve is let go beforehand
 
 _NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse.sshfs")
 
@@ -49,12 +50,25 @@ def open_database(path: str) -> Connection:
             _write_log_back(connection)
     except FileNotFoundError:
         pass
+    try:
+        reserved = os.stat(os.path.dirname(path) + "/reserve").st_size
+    except OSError:
+        reserved = 0
+    if not reserved:
+        from storage.reserve import keep
+
+        keep(path)
     return connection
 
 
 def _write_log_back(connection: Connection) -> None:
+    from rootless.errors import StorageError
+
     connection.execute("PRAGMA busy_timeout=0")  # whoever is reading now matters more: the next process tries again
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except StorageError:
+        pass  # a full disk: the log is as good a place
     connection.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
 
 
@@ -118,6 +132,11 @@ class transaction:
         self.durable = durable
 
     def __enter__(self) -> Connection:
+        room = os.statvfs(self.connection.path)
+        if room.f_bavail * room.f_frsize < _LITTLE_ROOM:
+            from storage.reserve import release
+
+            release(self.connection.path)
         if self.durable:
             self.connection.execute("PRAGMA synchronous=FULL")
         self.connection.execute("BEGIN IMMEDIATE")

@@ -7,6 +7,7 @@
 <root>/containers/<id>/            config.json, log, and what the driver keeps: upper, work, rootfs
 <root>/volumes/<name>/_data
 <root>/db.sqlite
+<root>/reserve                     room for the database on a full disk
 <root>/driver.json                 which drivers work here
 <root>/tmp/                        written here first, then renamed into place
 """

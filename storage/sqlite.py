@@ -42,12 +42,24 @@ class Connection(_sqlite3.Connection):
     path = ""
 
     def execute(self, sql: str, parameters: Any = ()) -> Cursor:
+        before = self.in_transaction
         try:
             return super().execute(sql, parameters)
         except IntegrityError:
             raise
         except Error as error:
+            # Where a transaction was rolled back by that, it cannot be gone on with.
+            if self._made_room(error) and self.in_transaction == before:
+                return self.execute(sql, parameters)
             raise explain(error, self.path) from None
+
+    def _made_room(self, error: Exception) -> bool:
+        """Whether the disk was full and is not quite so any more."""
+        if not (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_FULL"):
+            return False
+        from storage.reserve import release
+
+        return release(self.path)
 
     def executemany(self, sql: str, parameters: Any) -> Cursor:
         try:
