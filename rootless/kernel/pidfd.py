@@ -54,8 +54,8 @@ def boot_id() -> str:
     """The random id of this boot of the machine."""
     global _boot_id
     if not _boot_id:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            _boot_id = file.read().strip()
+        with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
+            _boot_id = file.read(64).decode().strip()
     return _boot_id
 
 
