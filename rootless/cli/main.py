@@ -5,12 +5,16 @@ Hot: a line that is right costs the small parser and the verb's module. Help, co
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
-from rootless.cli.parser import parse
-from rootless.cli.settings import Settings
-from rootless.cli.tables import GLOBAL, find
+# Collecting while modules are imported is a twentieth of a `run` and finds nothing; long commands still collect.
+gc.set_threshold(50_000)
+
+from rootless.cli.parser import parse  # noqa: E402
+from rootless.cli.settings import Settings  # noqa: E402
+from rootless.cli.tables import GLOBAL, find  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
