@@ -176,6 +176,7 @@ def _state(entered: Entered, ours: dict[int, int], tty: bool, clients: list[int]
         "server": -1,
         "clients": clients,
         "helper": None,
+        "rootfs": -1,
     }
 
 

@@ -186,7 +186,7 @@ class Starter:
         """What the monitor knows, in values that marshal takes; -1 for a descriptor that is not there.
 
         `output`, `error`, `input`: our ends of the container's streams (one master descriptor for a terminal).
-        `clients`: attached connections.
+        `clients`: attached connections. `rootfs`: pidfd of the process that serves the root file system.
         """
         helper = None
         if self.helper is not None:
@@ -214,8 +214,15 @@ class Starter:
             "server": self.server,
             "clients": clients,
             "helper": helper,
+            "rootfs": self._serving_process(),
             "auto_remove": auto_remove,
         }
+
+    def _serving_process(self) -> int:
+        from storage.drivers import serving_process
+
+        pid = serving_process(self.store.driver, self.store.layout.container(self.identity))
+        return -1 if pid is None else open_pidfd(pid)
 
     def abort(self) -> None:
         """End pid 1 and the helper, and remove the run directory. Harmless at any time before the program runs."""

@@ -129,6 +129,17 @@ def mount_rootfs(plan: dict[str, Any], target: str) -> None:
         bind(plan, target)
 
 
+def serving_process(driver: str, container_dir: str) -> int | None:
+    """Number of the process that serves the mounted root file system, a child of the nearest subreaper; None where the
+    kernel does. When it ends before the container does, the container has lost its files."""
+    if driver != FUSE_OVERLAYFS:
+        return None
+    from storage.drivers.fuse_overlayfs import PID_FILE
+
+    with open(f"{container_dir}/{PID_FILE}", "rb", buffering=0) as file:
+        return int(file.read())
+
+
 def remove_container_files(container_dir: str, user_namespace: Callable[[], UserNamespace]) -> None:
     """Delete the container's directory and all that is in it.
 

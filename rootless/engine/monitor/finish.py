@@ -66,6 +66,11 @@ def _stop_helper(state: dict[str, Any]) -> None:
     running.stop()
 
 
+def note_rootfs_end(state: dict[str, Any]) -> None:
+    """Record that the process that served the root file system has died, which ends the container."""
+    records.update(_store(state).db, state["id"], error="fuse-overlayfs has ended: the container has lost its files")
+
+
 def note_helper_end(state: dict[str, Any]) -> None:
     """Record that the network helper has died while the container runs: `inspect` tells it."""
     records.update(

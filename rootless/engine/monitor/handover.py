@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     State = dict[str, Any]
 
-_DESCRIPTORS = ("pidfd", "userns_fd", "output", "error", "input", "log", "server")
+_DESCRIPTORS = ("pidfd", "userns_fd", "output", "error", "input", "log", "server", "rootfs")
 _INTERRUPTED = 130
 
 

@@ -93,6 +93,8 @@ class Monitor:
         helper = self.state["helper"]
         if helper is not None:
             self._watch(helper["pidfd"], POLLIN, self._helper_ended)
+        if self.state["rootfs"] >= 0:
+            self._watch(self.state["rootfs"], POLLIN, self._rootfs_ended)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
         while self.status is None:
             self._once(None)
@@ -333,6 +335,19 @@ class Monitor:
         helper = self.state["helper"]
         self._forget(helper["pidfd"])
         note_helper_end(self.state)
+
+    def _rootfs_ended(self, events: int) -> None:
+        """The process behind the root file system, our child, ends well with its last mount; otherwise it leaves the
+        container nothing to run on."""
+        self._forget(self.state["rootfs"])
+        ended = os.waitid(os.P_PIDFD, self.state["rootfs"], os.WEXITED)
+        if ended is not None and (ended.si_code, ended.si_status) == (os.CLD_EXITED, 0):
+            return
+        from rootless.engine.monitor.finish import note_rootfs_end
+
+        note_rootfs_end(self.state)
+        if self.status is None:
+            os.kill(self.pid, _signal.SIGKILL)
 
     def _ended(self, events: int) -> None:
         self._forget(self.pidfd)
