@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 import stat
 
@@ -76,7 +77,15 @@ def exec_foreground(
             stdio[0] = 0
         else:
             stdio[0], ours[0] = os.pipe2(os.O_CLOEXEC)
-    entered = target.enter(stdio, True)
+    from rootless.engine.monitor.loop import PROXIED
+
+    # The command may show signs of life before `Monitor.run` lets signals in: one that answers them waits till then.
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, PROXIED)
+    try:
+        entered = target.enter(stdio, True)
+    except BaseException:
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
+        raise
     for fd, end in enumerate(stdio):
         if end is not None and end != fd:
             os.close(end)
