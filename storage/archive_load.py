@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from storage.archive_formats import ArchivedImage, ArchivedLayer, read_images
 from storage.archive_source import open_source
-from storage.images import AddedLayer, add_image, has_layer
+from storage.images import AddedLayer, add_image, present_layer
 from storage.layer_feed import Feed, feed_layers
 from storage.lease import Lease
 from storage.progress import Progress
@@ -38,13 +38,16 @@ def load_archive(store: Store, path: str, progress: Progress | None = None) -> l
                 {*layers, *(layer.digest for layer in layers.values() if layer.digest)},
             )
             missing = []
+            known: dict[str, AddedLayer] = {}
             for layer in layers.values():
-                if has_layer(store, layer.diff_id):
+                present = present_layer(store, layer.diff_id)
+                if present:
+                    known[layer.diff_id] = present
                     progress.done(layer.diff_id, "already here")
                 else:
                     missing.append(_feed(layer))
-            added = feed_layers(store, missing, progress)
-            return [_add(store, image, added) for image in images]
+            known |= feed_layers(store, missing, progress)
+            return [_add(store, image, known) for image in images]
     finally:
         source.close()
 
@@ -55,7 +58,7 @@ def _feed(layer: ArchivedLayer) -> Feed:
     return Feed(piece.descriptor, piece.offset, piece.size, layer.diff_id, kept, layer.media_type)
 
 
-def _add(store: Store, image: ArchivedImage, added: dict[str, AddedLayer]) -> Loaded:
-    layers = [added.get(layer.diff_id) or AddedLayer(layer.diff_id, 0, 0) for layer in image.layers]
+def _add(store: Store, image: ArchivedImage, known: dict[str, AddedLayer]) -> Loaded:
+    layers = [known[layer.diff_id] for layer in image.layers]
     image_id = add_image(store, image.config, image.manifest, image.manifest_type, layers, image.names)
     return Loaded(image_id, image.names)

@@ -31,7 +31,7 @@ _Writer = ArchiveWriter | DirectoryWriter
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """What the store has of a layer; `tar_size` in bytes (0: not known), digests in hex."""
+    """What the store has of a layer; `tar_size` in bytes, digests in hex."""
 
     diff_id: str
     tar_size: int
@@ -192,15 +192,7 @@ def _oci_type(media_type: str) -> str:
 
 
 def _rebuild(store: Store, archive: _Writer, name: str, layer: _Layer) -> None:
-    if layer.tar_size:
-        archive.add_written(name, layer.tar_size, lambda output: store.layers.rebuild(layer.diff_id, output))
-    elif not archive.has(name):
-        spool = os.open(store.layout.tmp, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            store.layers.rebuild(layer.diff_id, spool)
-            archive.add_file(name, f"/proc/self/fd/{spool}")
-        finally:
-            os.close(spool)
+    archive.add_written(name, layer.tar_size, lambda output: store.layers.rebuild(layer.diff_id, output))
 
 
 def _name(image: Image, reference: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -16,6 +17,7 @@ from typing import IO
 from rootless.errors import ImageError, NotFoundError
 from storage.compress import CHUNK, MAGIC_BYTES, NONE, decompress, detect
 
+_MOST_MEMBERS = 50_000  # an image of 1,000 layers has 4,000 at most
 _LINKS = 8  # links to links: docker's old archives have one
 
 
@@ -48,9 +50,14 @@ class ArchiveSource:
             with tarfile.open(fileobj=self._file, mode="r:") as archive:
                 for member in archive:
                     self._members[_plain(member.name)] = member
+                    if len(self._members) > _MOST_MEMBERS:
+                        raise tarfile.TarError(f"more than {_MOST_MEMBERS} files, as no image archive has")
         except (tarfile.TarError, OSError, ValueError) as error:
             self.close()
-            raise ImageError(f"reading {self.what}: not a tar archive, or a damaged one ({error})") from None
+            raise ImageError(
+                f"reading {self.what}: not an image archive, or a damaged one ({error})",
+                "for the tarball of a root file system: rootless import",
+            ) from None
         if not self._members:
             self.close()
             raise ImageError(f"reading {self.what}: an empty archive")
@@ -75,10 +82,12 @@ class ArchiveSource:
             raise
 
     def _plain_copy(self, file: IO[bytes], scratch: str) -> IO[bytes]:
-        copy: IO[bytes] = os.fdopen(os.open(scratch, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), "r+b")
+        copy: IO[bytes] = tempfile.TemporaryFile(dir=scratch, buffering=0)  # noqa: SIM115  `close` closes it
         try:
             for data in decompress(lambda: file.read(CHUNK)):
-                copy.write(data)
+                view = memoryview(data)
+                while view:
+                    view = view[copy.write(view) :]
             copy.seek(0)
         except OSError as error:
             copy.close()

@@ -106,10 +106,13 @@ def record_layers(store: Store, layers: Sequence[AddedLayer]) -> None:
         _record(db, layers)
 
 
-def has_layer(store: Store, diff_id: str) -> bool:
-    """Whether the layer (hex) is here and recorded; without its row nobody knows its size, so it is extracted again."""
-    row = store.db.execute("SELECT 1 FROM layers WHERE diff_id = ?", (diff_id,)).fetchone()
-    return row is not None and store.layers.has(diff_id)
+def present_layer(store: Store, diff_id: str) -> AddedLayer | None:
+    """The layer (hex) where it is here and recorded, as `add_image` takes it; else None. Without its row nobody knows
+    its sizes: it is to be extracted again."""
+    row = store.db.execute(
+        "SELECT diff_id, size, tar_size, blob, blob_size, media_type, id_map FROM layers WHERE diff_id = ?", (diff_id,)
+    ).fetchone()
+    return AddedLayer(*row) if row is not None and store.layers.has(diff_id) else None
 
 
 def _record(db: Connection, layers: Sequence[AddedLayer]) -> None:

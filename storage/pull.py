@@ -6,11 +6,12 @@ manifest -> image of the platform -> configuration -> layers that are not here y
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 from rootless.errors import ImageError, NotFoundError, RegistryError, RootlessError, UsageError
 from storage.auth import Credentials, find_credentials, from_option
 from storage.image_config import parse_config
-from storage.images import AddedLayer, add_image
+from storage.images import AddedLayer, add_image, present_layer
 from storage.lease import Lease
 from storage.lookup import Image, find_image
 from storage.platforms import Platform, host_platform
@@ -161,13 +162,13 @@ class _Pull:
             raise ImageError(
                 f"{where}: the manifest has {len(manifest.layers)} layers, and the configuration {len(diff_ids)}"
             )
-        added = self._layers(client, manifest, diff_ids, where, lease, cancel)
+        layers = self._layers(client, manifest, diff_ids, where, lease, cancel)
         return add_image(
             self._store,
             config_bytes,
             raw.data,
             manifest.media_type,
-            [added.get(diff_id) or AddedLayer(diff_id, 0, 0) for diff_id in diff_ids],
+            [layers[diff_id] for diff_id in diff_ids],
             [] if reference.digest else [reference.tagged],
             [f"{reference.name}@{digest}" for digest in digests],
         )
@@ -206,28 +207,29 @@ class _Pull:
         lease: Lease,
         cancel: threading.Event,
     ) -> dict[str, AddedLayer]:
-        """Fetch the layers that are not here; what an interrupted pull left is tried once, then fetched anew."""
+        """All layers, of which those that are not here are fetched; what an interrupted pull left is tried once, then
+        fetched anew."""
         from storage.pull_layers import StalePartError, WantedLayer, fetch_layers
 
         lease.protect({*diff_ids, *(layer.digest for layer in manifest.layers)})
-        wanted: dict[str, WantedLayer] = {}
-        for blob, diff_id in zip(manifest.layers, diff_ids, strict=True):
-            if self._is_here(diff_id):
-                self._progress.done(blob.digest, "already here")
-            else:
-                wanted.setdefault(diff_id, WantedLayer(blob, diff_id))
+        wanted = {diff_id: WantedLayer(blob, diff_id) for blob, diff_id in zip(manifest.layers, diff_ids, strict=True)}
+        here = self._here(wanted)
+        for diff_id in here:
+            self._progress.done(wanted[diff_id].blob.digest, "already here")
+        missing = [layer for diff_id, layer in wanted.items() if diff_id not in here]
         try:
-            return fetch_layers(self._store, client, list(wanted.values()), where, self._progress, cancel)
+            return here | fetch_layers(self._store, client, missing, where, self._progress, cancel)
         except StalePartError as fault:
             self._progress.warn(f"{fault.message}; fetching it anew")
             cancel.clear()
-            left = [layer for layer in wanted.values() if not self._store.layers.has(layer.diff_id)]
-            return fetch_layers(self._store, client, left, where, self._progress, cancel)
+            here = self._here(wanted)
+            missing = [layer for diff_id, layer in wanted.items() if diff_id not in here]
+            return here | fetch_layers(self._store, client, missing, where, self._progress, cancel)
 
-    def _is_here(self, diff_id: str) -> bool:
-        """Whether the layer lies in the store and the database knows it; what a killed pull left has no size there."""
-        known = self._store.db.execute("SELECT 1 FROM layers WHERE diff_id = ?", (diff_id,)).fetchone()
-        return known is not None and self._store.layers.has(diff_id)
+    def _here(self, diff_ids: Iterable[str]) -> dict[str, AddedLayer]:
+        """Those of the layers that lie in the store."""
+        found = {diff_id: present_layer(self._store, diff_id) for diff_id in diff_ids}
+        return {diff_id: layer for diff_id, layer in found.items() if layer}
 
 
 _DEEPEST = 4

@@ -40,7 +40,7 @@ CREATE INDEX image_layers_by_layer ON image_layers(diff_id);
 CREATE TABLE layers (
     diff_id TEXT PRIMARY KEY,
     size INTEGER NOT NULL,            -- bytes extracted
-    tar_size INTEGER NOT NULL,        -- bytes of the uncompressed tar; 0 where nobody counted
+    tar_size INTEGER NOT NULL,        -- bytes of the uncompressed tar
     blob TEXT,                        -- digest of the kept compressed blob, or NULL: rebuilt from the record
     blob_size INTEGER,
     media_type TEXT,                  -- of that blob

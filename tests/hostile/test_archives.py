@@ -114,12 +114,12 @@ def test_files_that_are_no_image_archive(fresh: Rootless, tmp_path: Path) -> Non
     for number, (data, why) in enumerate(
         [
             (b"", "empty"),
-            (b"no tar at all", "not a tar archive"),
+            (b"no tar at all", "not an image archive"),
             (b"\0" * 10240, "empty archive"),
             (b"\x1f\x8b\x08 not gzip", "gzip"),
             (b"\x28\xb5\x2f\xfd not zstd", "zstd"),
             (LAYER, "neither manifest.json nor index.json"),
-            (os.urandom(100_000), "not a tar archive"),
+            (os.urandom(100_000), "not an image archive"),
         ]
     ):
         path = tmp_path / str(number)
@@ -127,6 +127,17 @@ def test_files_that_are_no_image_archive(fresh: Rootless, tmp_path: Path) -> Non
         refused(fresh, path, why)
     refused(fresh, tmp_path, "neither manifest.json nor index.json")
     refused(fresh, tmp_path / "missing", "no such file")
+
+
+def test_an_archive_of_more_files_than_any_image_has(fresh: Rootless, tmp_path: Path) -> None:
+    path = tmp_path / "many.tar"
+    header = tarfile.TarInfo("x" * 90)
+    with path.open("wb") as file:
+        for number in range(50_002):
+            header.name = f"{number}"
+            file.write(header.tobuf(tarfile.USTAR_FORMAT))
+        file.write(bytes(1024))
+    refused(fresh, path, "more than 50000 files")
 
 
 def test_an_archive_cut_short_anywhere(fresh: Rootless, tmp_path: Path) -> None:
