@@ -361,12 +361,13 @@ class Monitor:
         for fd in list(self._sources):
             while self._pump(fd):
                 pass
-        if self._end is not None:
-            self._end(self.state, code)
-        end = b"E%d" % code
-        for client in self._clients.values():
-            client.offer(end)
-        self._flush_everybody()
+        try:
+            if self._end is not None:
+                self._end(self.state, code)
+        finally:  # also where the end cannot be recorded, say on a full disk: the next command finds out
+            for client in self._clients.values():
+                client.offer(b"E%d" % code)
+            self._flush_everybody()
         return code
 
     def _flush_everybody(self) -> None:
