@@ -240,6 +240,10 @@ def _map_for_root() -> UserMap:
             inside, _, count = max(rows, key=lambda row: row[2])
             width = min(_AUTOMATIC_COUNT, count // 2)
             ids[kind] = [(0, min(_AUTOMATIC_START, inside + count - width), width)] if width else [(0, 0, 1)]
+    for kind, mapped in ids.items():
+        if sum(row[2] for row in mapped) == 1:
+            reason = f"the container around us has one {'user' if kind == 'uid' else 'group'} id only"
+            return UserMap([(0, 0, 1)], [(0, 0, 1)], True, reason)
     return UserMap(ids["uid"], ids["gid"])
 
 

@@ -74,7 +74,15 @@ def namespace_id(pid: int | str, kind: str) -> int:
 def set_hostname(name: str) -> None:
     """Name the host in this UTS namespace, at most 64 bytes (sethostname(2))."""
     encoded = text(name)
-    check(libc.call("sethostname", encoded, len(encoded)), "sethostname", name)
+    try:
+        check(libc.call("sethostname", encoded, len(encoded)), "sethostname", name)
+    except SyscallError as error:
+        if error.errno == errno.EPERM:  # in a namespace of ours that is nobody's right but ours
+            error.hint = (
+                "the seccomp profile of a container around us forbids it: "
+                "run that one with --privileged, or with --security-opt seccomp=unconfined"
+            )
+        raise
 
 
 def set_domainname(name: str) -> None:

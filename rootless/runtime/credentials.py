@@ -94,7 +94,7 @@ def become_user(process: dict[str, Any], user: User, single: bool) -> list[str]:
         if user.groups:
             warnings.append("supplementary groups are left out: only one id is mapped")
     else:
-        _change("groups", single, os.setgroups, user.groups)
+        _change(f"groups {' '.join(map(str, user.groups))}", single, os.setgroups, user.groups)
     if user.uid:
         set_keep_caps(True)
         own_pipes(user.uid)

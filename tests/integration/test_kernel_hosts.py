@@ -179,7 +179,7 @@ def test_user_namespaces_that_are_used_up_are_an_error_that_sends_to_doctor(tmp_
     status, output, errors = run_on_host([sys.executable, "-c", code], tmp_path, prepare=prepare)
     assert status == 0, errors
     assert output.startswith(
-        "unshare(user): No space left on device (ENOSPC) | user namespaces are forbidden or used up"
+        "unshare(user): No space left on device (ENOSPC) | user namespaces are used up or switched off"
     )
 
 
