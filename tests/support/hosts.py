@@ -15,10 +15,14 @@ from pathlib import Path
 import pytest
 
 from rootless.kernel.idmaps import UserMap, default_user_map, find_program
-from rootless.kernel.mounts import MS_BIND, mount
+from rootless.kernel.mounts import MS_BIND, MS_REC, mount
 from rootless.kernel.userns import UserNamespace
+from tests.support.command import Rootless, executable
 
 TOOLS = ("newuidmap", "newgidmap")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse", "net/tun")
+# In that namespace there are no ids beyond 65536.
+ENTRY = f"{os.getuid()}:2000:60000\n"
 
 
 def keep_us() -> UserMap:
@@ -88,3 +92,69 @@ def run_on_host(
         return namespace.run(inside, mount_ns=True)
     finally:
         namespace.close()
+
+
+class OddHost:
+    """The command `rl` on a host that is set up in another way: see `run_on_host`. Each call is a boot of that host."""
+
+    def __init__(
+        self,
+        rl: Rootless,
+        place: Path,
+        *,
+        subids: str = ENTRY,
+        tools: Callable[[Path], None] | None = None,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        self.rl = rl
+        self.environment = dict(rl.environment)
+        self._place = place
+        self._files = {"/etc/subuid": subids, "/etc/subgid": subids}
+        self._tools = tools
+        self._prepare = prepare
+        self._boots = 0
+
+    def __call__(self, *args: str) -> tuple[int, str, str]:
+        """Exit code, standard output, standard error of the command."""
+        return self.execute([executable(), *args])
+
+    def script(self, text: str) -> tuple[int, str, str]:
+        """The same of a shell script, in which the command is `rootless`."""
+        path = f"{os.path.dirname(executable())}:{self.environment['PATH']}"
+        return self.execute(["sh", "-c", text], PATH=path)
+
+    def execute(self, command: list[str], **more: str) -> tuple[int, str, str]:
+        self._boots += 1
+        place = self._place / f"boot{self._boots}"
+        place.mkdir(parents=True)
+        return run_on_host(
+            command,
+            place,
+            files=self._files,
+            tools=self._tools,
+            environment={**self.environment, **more},
+            prepare=self._prepare,
+        )
+
+
+def hide_devices(place: Path, *names: str) -> Callable[[], None]:
+    """What gives a host a /dev without these; `place` is where the new one is put together."""
+
+    def prepare() -> None:
+        new = place / "dev"
+        new.mkdir(exist_ok=True)
+        mount("tmpfs", str(new), "tmpfs", 0, "mode=755")
+        for name in DEVICES:
+            if name in names or not os.path.exists("/dev/" + name):
+                continue
+            target = new / name
+            target.parent.mkdir(exist_ok=True)
+            target.touch()
+            mount("/dev/" + name, str(target), None, MS_BIND)
+        for name in ("shm", "pts"):
+            (new / name).mkdir()
+            mount("/dev/" + name, str(new / name), None, MS_BIND | MS_REC)
+        (new / "ptmx").symlink_to("pts/ptmx")
+        mount(str(new), "/dev", None, MS_BIND | MS_REC)
+
+    return prepare
