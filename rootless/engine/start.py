@@ -115,7 +115,7 @@ class Starter:
         self.server = listen(run_directory).detach()
         message: dict[str, Any] = {
             "config": plan,
-            "rootfs": rootfs_plan(store.driver, layout, container_dir, layers),
+            "rootfs": rootfs_plan(store.driver, layout, container_dir, layers, volatile=request.rm),
             "target": config["root"]["path"],
             "user": request.user or "",
             "stdio": self._stdio,

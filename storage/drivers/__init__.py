@@ -96,18 +96,24 @@ def prepare(
 
 
 def rootfs_plan(
-    driver: str, layout: Layout, container_dir: str, diff_ids: Sequence[str], read_only: bool = False
+    driver: str,
+    layout: Layout,
+    container_dir: str,
+    diff_ids: Sequence[str],
+    read_only: bool = False,
+    volatile: bool = False,
 ) -> dict[str, Any]:
     """How to mount the root file system, for `mount_rootfs`: plain values, which marshal takes.
 
     `read_only` is for looking at layers: nothing can be written, not even mount points can be made (a read-only
     container needs those; the runtime makes it read-only when they are there). vfs mounts its copy read-only.
+    `volatile` is for containers that are removed when they end: what they wrote need not reach the disk.
     """
     if driver == VFS:
         return {"driver": VFS, "rootfs": container_dir + "/rootfs", "read_only": read_only}
     from storage.drivers.overlay import stack_plan
 
-    return stack_plan(driver, layout, container_dir, diff_ids, read_only)
+    return stack_plan(driver, layout, container_dir, diff_ids, read_only, volatile)
 
 
 def mount_rootfs(plan: dict[str, Any], target: str) -> None:

@@ -109,7 +109,7 @@ def _copy_data(reader: int, writer: int, size: int) -> None:
         while at < end:
             done = _copy_range(reader, writer, min(end - at, _PIECE), at)
             if not done:
-                break
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             at += done
     os.ftruncate(writer, size)
 

@@ -32,7 +32,12 @@ def make_upper(layout: Layout, container_dir: str, diff_ids: Sequence[str]) -> N
 
 
 def stack_plan(
-    driver: str, layout: Layout, container_dir: str, diff_ids: Sequence[str], read_only: bool
+    driver: str,
+    layout: Layout,
+    container_dir: str,
+    diff_ids: Sequence[str],
+    read_only: bool = False,
+    volatile: bool = False,
 ) -> dict[str, Any]:
     """Plan of a stack, for both overlay drivers. Paths are relative to the store: short, and nothing to escape."""
     lower: list[str] = []
@@ -50,7 +55,13 @@ def stack_plan(
     if not lower:
         os.makedirs(container_dir + "/empty", 0o755, exist_ok=True)
         lower.append(container + "/empty")
-    return {"driver": driver, "root": layout.root, "lower": lower, "container": None if read_only else container}
+    return {
+        "driver": driver,
+        "root": layout.root,
+        "lower": lower,
+        "container": None if read_only else container,
+        "volatile": volatile,
+    }
 
 
 def _is_opaque(diff: str) -> bool:
@@ -70,9 +81,14 @@ def mount_stack(plan: dict[str, Any], target: str) -> None:
         if container is None and len(lower) == 1:
             _bind_read_only(lower[0], target)
             return
-        data = _options(":".join(lower), container)
+        if container is None:
+            extra = ",userxattr"
+        else:
+            extra = ",userxattr,volatile" if plan["volatile"] else ",userxattr"
+            _forget_volatile(container)
+        data = _options(":".join(lower), container) + extra
         if len(data) > _PAGE:
-            _mount_by_descriptors(lower, container, target)
+            _mount_by_descriptors(lower, container, extra, target)
         else:
             _mount(data, container, target)
     finally:
@@ -82,7 +98,18 @@ def mount_stack(plan: dict[str, Any], target: str) -> None:
 
 def _options(lower: str, container: str | None) -> str:
     upper = "" if container is None else f",upperdir={container}/upper,workdir={container}/work"
-    return f"lowerdir={lower}{upper},userxattr"
+    return f"lowerdir={lower}{upper}"
+
+
+def _forget_volatile(container: str) -> None:
+    """Without `volatile` the kernel syncs the whole file system of the store when a container's mount goes. With it, it
+    leaves a mark that forbids the next mount, lest a crash be overlooked; but a crash ends such a container anyway."""
+    mark = container + "/work/work/incompat/volatile"
+    try:
+        os.unlink(mark + "/dirty")
+        os.rmdir(mark)
+    except OSError:
+        pass  # nearly always: there is none
 
 
 def _mount(data: str, container: str | None, target: str) -> None:
@@ -93,7 +120,7 @@ def _mount(data: str, container: str | None, target: str) -> None:
         raise
 
 
-def _mount_by_descriptors(lower: list[str], container: str | None, target: str) -> None:
+def _mount_by_descriptors(lower: list[str], container: str | None, extra: str, target: str) -> None:
     """Options must fit into a page: many layers are named by short numbers, as entries of /proc/self/fd."""
     descriptors: list[int] = []
     try:
@@ -103,7 +130,7 @@ def _mount_by_descriptors(lower: list[str], container: str | None, target: str) 
         data = "lowerdir=" + ":".join(map(str, descriptors[: len(lower)]))
         if container is not None:
             data += f",upperdir={descriptors[-2]},workdir={descriptors[-1]}"
-        _mount(data + ",userxattr", container, target)
+        _mount(data + extra, container, target)
     finally:
         for fd in descriptors:
             os.close(fd)

@@ -93,7 +93,16 @@ def _round_trip(mount: Callable[[dict[str, Any], str], None], driver: str, root:
     os.mknod(f"{base}/high/hidden", stat.S_IFCHR, 0)
     os.setxattr(f"{base}/high/dir", "user.overlay.opaque", b"y")
     view = f"{base}/view"
-    mount({"driver": driver, "root": root, "lower": [f"{place}/high", f"{place}/low"], "container": place}, view)
+    mount(
+        {
+            "driver": driver,
+            "root": root,
+            "lower": [f"{place}/high", f"{place}/low"],
+            "container": place,
+            "volatile": False,
+        },
+        view,
+    )
     try:
         if sorted(os.listdir(view)) != ["dir", "kept", "removed"] or os.listdir(f"{view}/dir"):
             raise StorageError("whiteouts of a layer are not understood")

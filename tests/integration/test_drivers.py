@@ -50,8 +50,8 @@ class Container:
         self.target = str(layers.place / f"target-{name}")
         os.mkdir(self.target)
 
-    def visit(self, func: Callable[[str], Any], read_only: bool = False) -> Any:
-        plan = rootfs_plan(self.driver, self.layers.layout, self.directory, self.diff_ids, read_only)
+    def visit(self, func: Callable[[str], Any], read_only: bool = False, volatile: bool = False) -> Any:
+        plan = rootfs_plan(self.driver, self.layers.layout, self.directory, self.diff_ids, read_only, volatile)
         plan = marshal.loads(marshal.dumps(plan))
         return self.layers.namespace.run(_mounted, plan, self.target, func, mount_ns=True)
 
@@ -150,8 +150,8 @@ def change(top: str) -> None:
     shutil.rmtree(f"{top}/opaque")
     os.mkdir(f"{top}/opaque")
     Path(f"{top}/opaque/mine").write_text("x")
-    Path(f"{top}/one").write_text("changed")
-    os.chown(f"{top}/one", 1000, 1000)
+    Path(f"{top}/etc/added").write_text("changed")
+    os.chown(f"{top}/etc/added", 1000, 1000)
     os.rename(f"{top}/link", f"{top}/renamed")
     os.mkdir(f"{top}/private", 0)
 
@@ -165,9 +165,17 @@ def test_changes_are_kept_and_the_layers_stay_as_they_are(layers: Layers, driver
     assert "etc/kept" not in tree
     assert "link" not in tree
     assert {name for name in tree if name.startswith("opaque")} == {"opaque", "opaque/mine"}
-    assert (tree["one"]["sha256"], tree["one"]["uid"]) == (digest(b"changed"), 1000)
+    assert (tree["etc/added"]["sha256"], tree["etc/added"]["uid"]) == (digest(b"changed"), 1000)
     assert tree["renamed"]["target"] == "etc/kept"
     assert [layers.tree(diff_id) for diff_id in diff_ids] == before
+    container.remove()
+
+
+def test_a_container_that_need_not_last_can_be_started_again(layers: Layers, driver: str) -> None:
+    container = Container(layers, driver, two_layers(layers))
+    container.visit(change, volatile=True)
+    for volatile in (True, False, True):
+        assert "opaque/mine" in container.visit(look, volatile=volatile)
     container.remove()
 
 
