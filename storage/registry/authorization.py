@@ -60,8 +60,7 @@ class Authorization:
     def _fetch_token(self, challenge: Challenge) -> str:
         realm = challenge.parameters["realm"]
         service = challenge.parameters.get("service", "")
-        what = f"asking {urlsplit(realm).netloc.rpartition('@')[2] or realm[:80]} for a token for {self._host}"
-        self._check_realm(realm, what)
+        what = self._check_realm(realm)
         scope = f"repository:{self._repository}:pull"
         credentials = self._credentials
         headers: dict[str, str] = {"Accept": "application/json"}
@@ -89,13 +88,19 @@ class Authorization:
             raise Fault(f"{what}: HTTP status {response.status}")
         return _token_in(body, what)
 
-    def _check_realm(self, realm: str, what: str) -> None:
-        scheme = urlsplit(realm).scheme
-        if scheme == "https" or (scheme == "http" and self._insecure):
-            return
+    def _check_realm(self, realm: str) -> str:
+        """What is being done, for messages; raises Fault where the realm is no place for a password."""
+        try:
+            parts = urlsplit(realm)
+            scheme, place = parts.scheme, parts.netloc.rpartition("@")[2]
+        except ValueError:
+            scheme = place = ""
+        what = f"asking {place or repr(realm[:80])} for a token for {self._host}"
+        if place and (scheme == "https" or (scheme == "http" and self._insecure)):
+            return what
         if scheme == "http":
             raise Fault(f"{what}: it would send the password in clear text over http", allow_http(self._host))
-        raise Fault(f"{what}: {realm[:80]!r} is not a URL of https")
+        raise Fault(f"{what}: that is not a URL of https")
 
 
 def basic_header(credentials: Credentials) -> str:

@@ -90,11 +90,8 @@ class Session:
             if response.status not in (301, 302, 303, 307, 308) or not target:
                 return response, own
             discard(response)
-            previous, url = url, urljoin(url, target)
-            scheme = urlsplit(url).scheme
-            if scheme not in ("http", "https"):
-                raise Fault(f"{what}: it sends us to {url[:80]!r}")
-            if scheme == "http" and urlsplit(previous).scheme == "https" and not self._insecure:
+            previous, url = url, _target(url, target, what)
+            if url.startswith("http:") and previous.startswith("https:") and not self._insecure:
                 raise Fault(f"{what}: it sends us from https to http ({origin_of(url)})", allow_http(self.host))
         raise Fault(f"{what}: it sends us around in circles (more than {_MOST_REDIRECTS} redirects)")
 
@@ -128,6 +125,18 @@ class Session:
             hint = "log in for a higher limit (--creds, auth.json)" if self._credentials is None else "try again later"
             raise PassingFault(f"{what}: the registry limits how much may be asked{wait}{said}", hint, after)
         raise PassingFault(f"{what}: HTTP status {response.status}{wait}{said}", "try again later", after)
+
+
+def _target(url: str, location: str, what: str) -> str:
+    """Where a redirect leads; raises Fault unless that is a URL of http or https."""
+    try:
+        target = urljoin(url, location)
+        parts = urlsplit(target)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return target
+    except ValueError:
+        pass
+    raise Fault(f"{what}: it sends us to {location[:80]!r}")
 
 
 def _retry_after(header: str | None) -> float | None:

@@ -203,9 +203,19 @@ def test_redirects_in_circles_are_given_up(fresh: Rootless, faulty: Faulty, imag
     assert "around in circles" in refused(fresh, faulty)
 
 
-def test_redirects_to_other_schemes_are_refused(fresh: Rootless, faulty: Faulty, image: PackedImage) -> None:
-    faulty.rule(image.layers[0].digest, redirect("file://"), times=-1)
-    assert "it sends us to 'file:///v2/" in refused(fresh, faulty)
+@pytest.mark.parametrize(
+    "target",
+    ["file:///etc/passwd", "http://", "http://[::1", "gopher://x/", "http://a..b/", "http://x:99999/", "http:// /"],
+)
+def test_redirects_to_nonsense_are_refused(fresh: Rootless, faulty: Faulty, image: PackedImage, target: str) -> None:
+    faulty.rule(image.layers[0].digest, answer(307, location=target), times=-1)
+    assert f"fetching sha256:{image.layers[0].hex[:12]} from {faulty.host}: " in refused(fresh, faulty)
+
+
+@pytest.mark.parametrize("realm", ["", "file:///etc/passwd", "https://", "http://[::1", "x", "https://a..b/t"])
+def test_token_services_that_are_nonsense_are_refused(fresh: Rootless, faulty: Faulty, realm: str) -> None:
+    faulty.rule("/manifests/", answer(401, b"{}", www_authenticate=f'Bearer realm="{realm}",service="s"'), times=-1)
+    assert "Error: " in refused(fresh, faulty)
 
 
 def test_credentials_do_not_follow_to_another_host(
