@@ -46,7 +46,7 @@ def remove_run_directory(store: Store, container_id: str) -> None:
         for name in os.listdir(path):
             os.unlink(f"{path}/{name}")
         os.rmdir(path)
-    except (FileNotFoundError, PermissionError):  # where we may not look, we have made nothing
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # where we cannot look, we have made nothing
         pass
 
 

@@ -66,15 +66,23 @@ def _stop_helper(state: dict[str, Any]) -> None:
     running.stop()
 
 
-def note_rootfs_end(state: dict[str, Any]) -> None:
+def note_rootfs_end(state: dict[str, Any], aloud: bool) -> None:
     """Record that the process that served the root file system has died, which ends the container."""
-    records.update(_store(state).db, state["id"], error="fuse-overlayfs has ended: the container has lost its files")
+    _note(state, "fuse-overlayfs has ended: the container has lost its files", aloud)
 
 
-def note_helper_end(state: dict[str, Any]) -> None:
-    """Record that the network helper has died while the container runs: `inspect` tells it."""
-    records.update(
-        _store(state).db,
-        state["id"],
-        error=f"slirp4netns has ended: the container has lost its network (see {state['helper']['log']})",
-    )
+def note_helper_end(state: dict[str, Any], aloud: bool) -> None:
+    """Record that the network helper has died while the container runs."""
+    _note(state, "slirp4netns has ended: the container has lost its network until it is started again", aloud)
+
+
+def _note(state: dict[str, Any], what: str, aloud: bool) -> None:
+    """Have `inspect` tell it, and whoever waits in the foreground (`aloud`)."""
+    from rootless.errors import StorageError
+
+    try:
+        records.update(_store(state).db, state["id"], error=what)
+        if aloud:
+            os.write(2, f"Warning: {what}\n".encode())
+    except (OSError, StorageError):
+        pass  # a full disk or a closed standard error: no reason to end the container

@@ -334,7 +334,7 @@ class Monitor:
 
         helper = self.state["helper"]
         self._forget(helper["pidfd"])
-        note_helper_end(self.state)
+        note_helper_end(self.state, bool(self._locals))
 
     def _rootfs_ended(self, events: int) -> None:
         """The process behind the root file system, our child, ends well with its last mount; otherwise it leaves the
@@ -345,7 +345,7 @@ class Monitor:
             return
         from rootless.engine.monitor.finish import note_rootfs_end
 
-        note_rootfs_end(self.state)
+        note_rootfs_end(self.state, bool(self._locals))
         if self.status is None:
             os.kill(self.pid, _signal.SIGKILL)
 
