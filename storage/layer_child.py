@@ -26,10 +26,6 @@ _DEPTH = 8
 
 def preload() -> None:
     """Import in the parent what all children need: each would pay for it, and none could after chroot."""
-    import encodings.idna  # noqa: F401
-
-    import zstandard  # noqa: F401
-
     compress.preload()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import binascii
+
 from rootless.errors import ImageError
 
 MAX_SIZE = (1 << 63) - 1
@@ -109,14 +111,19 @@ def pax_records(data: bytes) -> tuple[dict[bytes, bytes], list[tuple[int, int]] 
 
 
 def unquote(text: bytes) -> bytes:
-    from urllib.parse import unquote_to_bytes
-
-    return unquote_to_bytes(text)
+    """The bytes that percent signs and two hexadecimal digits stand for. (urllib.parse could not be imported here: the
+    process that extracts has no Python library in sight.)"""
+    first, *rest = text.split(b"%")
+    parts = [first]
+    for part in rest:
+        try:
+            parts.append(bytes.fromhex(part[:2].decode("ascii")) + part[2:])
+        except ValueError:
+            raise bad("a name of an extended attribute that is not quoted right") from None
+    return b"".join(parts)
 
 
 def base64(text: bytes) -> bytes:
-    import binascii
-
     try:
         return binascii.a2b_base64(text + b"=" * (-len(text) % 4))
     except binascii.Error:

@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 
+from rootless.errors import ImageError
 from storage.tar.fields import (
     MAX_SIZE,
     bad,
@@ -199,7 +200,10 @@ class TarReader:
                 self.tail = self._after_end(block)
                 return None
             fields = _HEADER.unpack(block)
-            checksum = number(fields[6])
+            try:
+                checksum = number(fields[6])
+            except ImageError:
+                checksum = -1
             # Adler-32's low half is one more than the sum of the bytes modulo 65521: the sum in C, for free
             plain = zlib.adler32(block[156:], zlib.adler32(block[:148])) & 0xFFFF
             if plain != (checksum + 1 - 256) % 65521 and not signed_checksum(block, checksum):

@@ -7,6 +7,7 @@ import gzip
 import lzma
 import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,6 +182,53 @@ def test_a_tar_of_bsdtar(layers: Layers, tmp_path: Path) -> None:
     info = layers.put(data)
     assert layers.tree(info.diff_id)["file"]["xattrs"]["user.note"] == b"\x00\xff"
     assert layers.rebuild(info.diff_id) == data
+
+
+def test_nothing_is_imported_where_no_library_is_in_sight(tmp_path: Path) -> None:
+    """The child is chrooted: what it needs must have been imported before, by a parent that has imported little."""
+    xattr = "LIBARCHIVE.xattr.user.a%20b"
+    blobs = [
+        tar(member("f", data=b"1", uid=70_000, pax_headers={xattr: "AP8"}), member("f", DIR), member("f/g")),
+        gzip.compress(tar(member(".wh.x"))),
+        lzma.compress(tar(member("x/y"))),
+        bz2.compress(tar(member("x", HARD, linkname="y"))),
+        zstandard.compress(tar(member("../x"))),
+        b"junk" * 300,
+    ]
+    files = []
+    for number, blob in enumerate(blobs):
+        files.append(tmp_path / f"blob{number}")
+        files[-1].write_bytes(blob)
+    code = (
+        "import os, sys\n"
+        "from rootless.errors import RootlessError\n"
+        "from rootless.kernel.idmaps import default_user_map\n"
+        "from rootless.kernel.userns import UserNamespace\n"
+        "from storage.layers import LayerStore\n"
+        "from storage.layout import Layout\n"
+        "layout = Layout(sys.argv[1])\n"
+        "layout.create()\n"
+        "store = LayerStore(layout, lambda: UserNamespace.create(default_user_map()))\n"
+        "for path in sys.argv[2:]:\n"
+        "    fd = os.open(path, os.O_RDONLY)\n"
+        "    try:\n"
+        "        print(store.begin_from_file(fd, 0, os.fstat(fd).st_size).finish().entries)\n"
+        "    except RootlessError as error:\n"
+        "        print(error.message)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "root"), *map(str, files)], capture_output=True, text=True
+    )
+    assert run.stdout.splitlines() == [
+        "3",
+        "1",
+        "1",
+        "1",
+        "extracting b'../x': the name leads out of the layer",
+        "reading a tar archive: it is not a tar archive",
+    ], run.stderr
+    removal = Layers(tmp_path)
+    removal.close()
 
 
 @pytest.mark.parametrize(
