@@ -117,7 +117,7 @@ class _Transfer:
         except ImageError as error:
             kind = StalePartError if resumed else ImageError
             raise kind(
-                f"{what} is refused: its content is not what its digest says ({error.message.rpartition(' ')[2]})",
+                f"{what} is refused: its content has the digest {error.message.rpartition(' ')[2]}",
                 "the registry, or something on the way to it, is damaged or lies",
             ) from None
 

@@ -39,6 +39,8 @@ class Pauses:
         """Wait before another try, `tried` of which were in vain; raises `fault` where there is none left."""
         hopeless = isinstance(fault, UnreachableFault) and not self.met and not self._patience.asked
         if hopeless or tried >= self._patience.retries or (fault.after or 0) > _LONGEST_WAIT:
+            if tried:
+                fault.message += f" (tried {tried + 1} times)"
             raise fault
         pause = min(self._patience.delay * 2**tried, _LONGEST_PAUSE) if fault.after is None else fault.after
         if self._cancel.wait(pause):
