@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -39,8 +40,23 @@ def _missing() -> str:
 
 
 def probe(layout: Layout) -> dict[str, Any]:
-    """Try each driver and remember the result in <root>/driver.json: `default`, and `refused` (driver -> reason)."""
+    """Try each driver and remember the result in <root>/driver.json: `default`, and `refused` (driver -> reason).
+
+    Raises StorageError where nothing can be written, which says nothing about drivers.
+    """
     layout.create()
+    try:
+        return _probe(layout)
+    except RootlessError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"trying the storage drivers: {os.fsdecode(error.filename or layout.tmp)}: {error.strerror}",
+            "the store must be writable and have room: see df, or name another with --root",
+        ) from None
+
+
+def _probe(layout: Layout) -> dict[str, Any]:
     refused: dict[str, str] = {}
     for driver, mount in ((OVERLAY, mount_stack), (FUSE_OVERLAYFS, serve_stack)):
         if driver == FUSE_OVERLAYFS and not programs():
@@ -75,6 +91,8 @@ def _try(layout: Layout, driver: str, mount: Callable[[dict[str, Any], str], Non
     except RootlessError as error:
         return error.message
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
         return f"{error.filename or driver}: {error.strerror}"
     finally:
         if remove_tree(place):
