@@ -122,7 +122,11 @@ class Session:
         said = self.said(response, what)
         wait = f", and asks to wait {after:.0f} s" if after else ""
         if response.status == 429:
-            hint = "log in for a higher limit (--creds, auth.json)" if self._credentials is None else "try again later"
+            hint = (
+                "log in for a higher limit (rootless pull --creds, auth.json)"
+                if self._credentials is None
+                else "try again later"
+            )
             raise PassingFault(f"{what}: the registry limits how much may be asked{wait}{said}", hint, after)
         raise PassingFault(f"{what}: HTTP status {response.status}{wait}{said}", "try again later", after)
 
