@@ -121,7 +121,7 @@ def _refusal(credentials: Credentials | None) -> str:
 
 def _login(host: str, credentials: Credentials | None) -> str:
     if credentials is None:
-        return f"rootless pull --creds USER:PASSWORD, or put credentials for {host} into auth.json (skopeo login writes it)"
+        return f"rootless pull --creds USER:PASSWORD, or credentials for {host} in auth.json (skopeo login writes it)"
     return f"are they right, and may they pull this? they come from {credentials.source}"
 
 
