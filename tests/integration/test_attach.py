@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import pty
 import select
@@ -221,6 +222,28 @@ def test_attach_passes_input_on(rl: Rootless, image: str) -> None:
     rl("run", "-d", "-i", "--name", "c", "--network", "none", image, "cat")
     done = rl("attach", "c", input="typed\n", timeout=10)
     assert done.stdout == "typed\n"
+
+
+def test_much_input_and_output_pass_through_one_client(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "-i", "--name", "c", "--network", "none", "--log-driver", "none", image, "cat")
+    data = os.urandom(20 << 20)
+    client = rl.popen("attach", "c", stdin=subprocess.PIPE)
+    out, _ = client.communicate(data, timeout=60)
+    assert hashlib.sha256(out).digest() == hashlib.sha256(data).digest()
+
+
+def test_much_input_to_a_terminal_whose_output_nobody_takes(
+    rl: Rootless, image: str, terminals: list[Terminal]
+) -> None:
+    terminal = shell(rl, image, terminals, "--rm")
+    terminal.type(b"stty raw -echo; echo g''o; head -c 3000000 > /tmp/got; stty sane; echo got $(wc -c < /tmp/got)\n")
+    terminal.expect(b"go")
+    time.sleep(0.3)
+    for _ in range(300):
+        terminal.type(b"a" * 10_000)
+    terminal.expect(b"got 3000000", 30)
+    terminal.type(b"\nexit 0\n")
+    assert terminal.wait() == 0
 
 
 def test_attach_proxies_signals(rl: Rootless, image: str) -> None:

@@ -62,7 +62,8 @@ class Monitor:
             self._input = Output(state["input"], ours=True)
         self._local_input = 0 if local and state["local_input"] and self._input is not None else -1
         self._input_ends = False
-        self._paused = False
+        self._paused = False  # an output is blocked: the container is not read
+        self._held = False  # its input is blocked: those who give it are not read
         self._server = _socket.socket(fileno=state["server"]) if state["server"] >= 0 else None
         self._clients: dict[int, Client] = {}
         for fd in state["clients"]:
@@ -83,13 +84,13 @@ class Monitor:
         """Watch until the container has ended and that is recorded and told; its exit code (128+n for signal n)."""
         self._watch(self.pidfd, POLLIN, self._ended)
         for fd in self._sources:
-            self._watch(fd, POLLIN, self._output_ready(fd))
+            self._watch(fd, POLLIN, self._source_ready)
         if self._local_input >= 0:
             self._watch(self._local_input, POLLIN, self._local_input_ready)
         if self._server is not None:
             self._watch(self._server.fileno(), POLLIN, self._connection)
         for fd in self._clients:
-            self._watch(fd, POLLIN, self._client_ready)
+            self._watch_client(fd)
         helper = self.state["helper"]
         if helper is not None:
             self._watch(helper["pidfd"], POLLIN, self._helper_ended)
@@ -110,8 +111,12 @@ class Monitor:
         return bool(ready)
 
     def _watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
-        self._handlers[fd] = handler
-        self._poll.register(fd, mask)
+        """Call `handler(events)` for the events in `mask`; none with 0."""
+        if mask:
+            self._handlers[fd] = handler
+            self._poll.register(fd, mask)
+        else:
+            self._forget(fd)
 
     def _forget(self, fd: int) -> None:
         if self._handlers.pop(fd, None) is not None:
@@ -119,11 +124,18 @@ class Monitor:
 
     # Output
 
-    def _output_ready(self, fd: int) -> Callable[[int], None]:
-        def ready(events: int) -> None:
+    def _source_ready(self, events: int) -> None:
+        fd = self._current
+        if events & POLLOUT:  # a terminal: one descriptor both ways
+            self._input_ready(events)
+        if events & _READABLE and fd in self._sources and not self._paused:
             self._pump(fd)
 
-        return ready
+    def _watch_source(self, fd: int) -> None:
+        mask = 0 if self._paused else POLLIN
+        if self._input is not None and self._input.fd == fd and self._input.pending:
+            mask |= POLLOUT
+        self._watch(fd, mask, self._source_ready)
 
     def _pump(self, fd: int) -> bool:
         """Read once from the container; False where there is nothing more now."""
@@ -170,14 +182,17 @@ class Monitor:
                 self._drop(fd)
                 continue
             blocked = blocked or bool(client.pending)
-            self._poll.modify(fd, POLLIN | POLLOUT if client.pending else POLLIN)
+            self._watch_client(fd)
         if blocked != self._paused:
             self._paused = blocked
             for fd in self._sources:
-                if blocked:
-                    self._forget(fd)
-                else:
-                    self._watch(fd, POLLIN, self._output_ready(fd))
+                self._watch_source(fd)
+
+    def _watch_client(self, fd: int) -> None:
+        mask = 0 if self._held else POLLIN
+        if self._clients[fd].pending:
+            mask |= POLLOUT
+        self._watch(fd, mask, self._client_ready)
 
     def _local_output_ready(self, events: int) -> None:
         for number, own in self._locals.items():
@@ -211,49 +226,32 @@ class Monitor:
         if self._input.gone:
             self._close_input()
         elif self._input.pending:
-            self._hold_givers(True)
-            self._watch_input()
+            self._hold(True)
 
-    def _watch_input(self) -> None:
-        assert self._input is not None
-        if self._input.fd in self._sources:  # a terminal: one descriptor both ways
-            self._poll.register(self._input.fd, POLLIN | POLLOUT)
-            self._handlers[self._input.fd] = self._terminal_ready
+    def _hold(self, hold: bool) -> None:
+        """Wait until the container takes its input, and let those who give it wait; or go on."""
+        self._held = hold
+        if self._local_input >= 0:
+            self._watch(self._local_input, 0 if hold else POLLIN, self._local_input_ready)
+        for fd in self._clients:
+            self._watch_client(fd)
+        if self._input is None:
+            return
+        if self._input.fd in self._sources:
+            self._watch_source(self._input.fd)
         else:
-            self._watch(self._input.fd, POLLOUT, self._input_ready)
+            self._watch(self._input.fd, POLLOUT if hold else 0, self._input_ready)
 
     def _input_ready(self, events: int) -> None:
-        assert self._input is not None
+        if self._input is None:
+            return
         self._input.flush()
         if self._input.pending:
             return
         gone = self._input.gone
-        if self._input.fd in self._sources:
-            self._watch(self._input.fd, POLLIN, self._output_ready(self._input.fd))
-        else:
-            self._forget(self._input.fd)
-        self._hold_givers(False)
+        self._hold(False)
         if gone or self._input_ends:
             self._close_input()
-
-    def _terminal_ready(self, events: int) -> None:
-        fd = self._current
-        if events & POLLOUT:
-            self._input_ready(events)
-        if events & _READABLE and fd in self._sources and not self._paused:
-            self._pump(fd)
-
-    def _hold_givers(self, hold: bool) -> None:
-        if self._local_input >= 0:
-            if hold:
-                self._forget(self._local_input)
-            else:
-                self._watch(self._local_input, POLLIN, self._local_input_ready)
-        for fd in self._clients:
-            if hold:
-                self._forget(fd)
-            else:
-                self._watch(fd, POLLIN, self._client_ready)
 
     def _end_input(self) -> None:
         if self._input is None:
@@ -270,6 +268,8 @@ class Monitor:
             return
         fd = self._input.fd
         self._input = None
+        if self._held:
+            self._hold(False)
         if self._local_input >= 0:
             self._forget(self._local_input)
             self._local_input = -1
@@ -286,7 +286,7 @@ class Monitor:
         except OSError:
             return
         self._clients[fd] = Client(_socket.socket(fileno=fd))
-        self._watch(fd, POLLIN, self._client_ready)
+        self._watch_client(fd)
 
     def _client_ready(self, events: int) -> None:
         fd = self._current
