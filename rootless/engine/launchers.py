@@ -73,10 +73,6 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
 
     def launch() -> tuple[Starter, int, bool]:
         starter = Starter(store, network["mode"], request.interactive, request.tty)
-        if store.user_map.single:
-            from rootless.engine.one_id import warn_of_one_id
-
-            warn_of_one_id(store, tell)
         from rootless.engine import records
         from rootless.engine.bundle import read_config
         from rootless.errors import ConflictError

@@ -246,9 +246,15 @@ def _describe(error: Exception) -> tuple[Any, ...]:
         return (names, error.message, error.hint, error.exit_code, None, None, None)
     if isinstance(error, OSError):
         return (["OSError"], message, None, 0, error.errno, error.filename, error.strerror)
-    import traceback
+    if isinstance(error, RuntimeError) and "new thread" in message:
+        return (["KernelError"], f"starting a thread: {message}", TOO_MANY_PROCESSES, 125, None, None, None)
+    try:
+        import traceback
 
-    return (names, message, "".join(traceback.format_exception(error)), 0, None, None, None)
+        story = "".join(traceback.format_exception(error))
+    except ImportError:  # nothing can be imported in another root directory
+        story = None
+    return (names, message, story, 0, None, None, None)
 
 
 def _revive(

@@ -6,6 +6,7 @@ from rootless.cli.failures import warn
 from rootless.cli.options import Opts
 from rootless.cli.selection import each, references
 from rootless.cli.settings import Settings
+from rootless.engine.one_id import warn_of_one_id
 from rootless.engine.run import start_detached
 from rootless.engine.stop import stop
 
@@ -13,6 +14,7 @@ from rootless.engine.stop import stop
 def command(settings: Settings, opts: Opts) -> int:
     """Print the name of each."""
     store = settings.store()
+    warn_of_one_id(store, warn)
 
     def act(name: str) -> None:
         stop(store, name, opts.time)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 def command(settings: Settings, opts: Opts) -> int:
     """Print the name of each; with --attach or --interactive stay with the one container and end as it ends."""
     store = settings.store()
+    if store.user_map.single:
+        from rootless.engine.one_id import warn_of_one_id
+
+        warn_of_one_id(store, warn)
     names = references(store, opts, "start")
     if not (opts.attach or opts.interactive):
         return each(settings, names, lambda name: start_detached(store, name, warn))
