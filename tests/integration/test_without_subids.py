@@ -70,7 +70,9 @@ def test_every_command_that_makes_something_of_ids_warns_once_and_the_others_do_
     assert warned(done)
     assert done.stdout == "0\n0\n0\n"
     assert warned(with_one_id(fresh, "create", "--name", "c", *QUIET, image, "sh", "-c", "echo said; exec sleep 100"))
-    assert warned(with_one_id(fresh, "start", "c"))
+    assert warned(with_one_id(fresh, "create", "--name", "e", *QUIET, image, "true"))
+    assert warned(with_one_id(fresh, "start", "c", "e"))
+    assert warned(with_one_id(fresh, "restart", "-t", "0", "c", "e"))
     assert warned(with_one_id(fresh, "run", "-d", "--name", "d", *QUIET, image, "sleep", "100"))
     time.sleep(0.2)
     for words in (
@@ -81,7 +83,7 @@ def test_every_command_that_makes_something_of_ids_warns_once_and_the_others_do_
         ("inspect", "c"),
         ("image", "inspect", image),
         ("stop", "-t", "0", "c"),
-        ("rm", "-f", "-t", "0", "c", "d"),
+        ("rm", "-f", "-t", "0", "c", "d", "e"),
         ("rmi", "-a"),
     ):
         done = with_one_id(fresh, *words)
