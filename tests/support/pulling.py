@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import need
 from tests.support.command import Rootless
 from tests.support.faulty import Faulty
+from tests.support.layers import PackedImage, make_image, random_bytes, tar_of
 from tests.support.registry import Registry, start_registry
 
 
@@ -30,6 +31,8 @@ def faulty(registry: Registry) -> Iterator[Faulty]:
     found.stop()
 
 
+OPEN = "--tls-verify=false"
+LINES = {"etc/motd": b"hello\n", "srv/data": b"1234" * 1000}
 Write = Callable[..., None]
 
 
@@ -62,3 +65,13 @@ def stored(command: Rootless) -> dict[str, list[str]]:
         "tmp": command.root / "tmp",
     }
     return {name: sorted(path.name for path in place.iterdir()) for name, place in places.items() if place.exists()}
+
+
+def small(seed: int = 0, layers: int = 2, **more: object) -> PackedImage:
+    tars = [tar_of({f"layer-{number}": f"{seed}.{number}".encode(), **LINES}) for number in range(layers)]
+    return make_image(tars, **more)  # type: ignore[arg-type]
+
+
+def big(seed: int, layers: int = 1, size: int = 3 << 20) -> PackedImage:
+    """Layers that do not compress, for what happens in the middle of a blob."""
+    return make_image([tar_of({f"random-{number}": random_bytes(seed + number, size)}) for number in range(layers)])
