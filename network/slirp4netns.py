@@ -6,13 +6,12 @@ What was measured (2-core VM, slirp4netns 1.2.0, medians, from posix_spawn to th
     --enable-sandbox                                       +0.3
     --enable-seccomp                                       +0.3
     --enable-ipv6, --mtu, API socket                       +0.0
-    add_hostfwd, each                                       0.7
     from the closed --exit-fd until the process is gone    20 to 28
 
 So both protections are on: 0.6 ms that pass beside the mounts. The sandbox needs the container's id map in place (it
 becomes uid 0 there), so the helper cannot start before newuidmap is done; from then on it overlaps with everything up
 to the exec. Its end is slow because the kernel waits out an RCU grace period for the tap device: `stop` does not wait
-for it, except where ports are published, which must be free again when the command returns.
+for it, except where it serves published ports, which must be free again when the command returns.
 """
 
 from __future__ import annotations
@@ -22,21 +21,26 @@ import errno
 import os
 import select
 
-from network.ports import Port, check_free
+from network.descriptors import close_all_but
 from rootless.errors import NetworkError, UsageError
-from rootless.jsontext import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from network.ports import Port
 
 INTERFACE = "tap0"
+OWN = "rootlesskit"  # what Podman calls the handler that works as network.forward does
 _PROGRAM = "slirp4netns"
 _SWITCHES = {"true": True, "false": False}
 _STOP_SECONDS = 5.0
-_API_SECONDS = 10.0
 
 
 class Options:
     """`--network slirp4netns:KEY=VALUE,...`; `cidr` is the container's IPv4 network, `mtu` in bytes."""
 
-    __slots__ = ("allow_host_loopback", "cidr", "enable_ipv6", "mtu", "outbound_addr", "outbound_addr6")
+    __slots__ = ("allow_host_loopback", "cidr", "enable_ipv6", "mtu", "outbound_addr", "outbound_addr6", "port_handler")
 
     def __init__(self) -> None:
         self.allow_host_loopback = False
@@ -45,6 +49,7 @@ class Options:
         self.mtu = 65520
         self.outbound_addr: str | None = None
         self.outbound_addr6: str | None = None
+        self.port_handler = OWN
 
     def _address(self, number: int) -> str:
         network = int.from_bytes(_socket.inet_pton(_socket.AF_INET, self.cidr.partition("/")[0]), "big")
@@ -100,10 +105,9 @@ def parse_options(text: str) -> Options:
         elif key == "outbound_addr6":
             options.outbound_addr6 = value
         elif key == "port_handler":
-            if value != "slirp4netns":
-                raise UsageError(
-                    f"{where}: there is no such port handler", "leave it out, or use port_handler=slirp4netns"
-                )
+            if value not in (OWN, _PROGRAM):
+                raise UsageError(f"{where}: there is no such port handler", f"use {OWN} (the default) or {_PROGRAM}")
+            options.port_handler = value
         else:
             raise UsageError(
                 f"{where}: there is no such option",
@@ -130,15 +134,41 @@ def _check_cidr(text: str, where: str) -> str:
 
 
 class Helper:
-    """A running slirp4netns: our child. It ends when `exit_fd`, or the last copy of it, is closed."""
+    """A running slirp4netns, and what serves the ports of its container: our children.
 
-    __slots__ = ("_ready_fd", "api_socket", "exit_fd", "log_path", "pid", "published")
+    Both end when `exit_fd`, or the last copy of it, is closed. `target`: a process in the container's namespaces, and
+    `options`: needed to publish ports. `forwarder`: pid of the process that serves them, -1 where there is none.
+    """
 
-    def __init__(self, pid: int, exit_fd: int, ready_fd: int, log_path: str, api_socket: str | None) -> None:
+    __slots__ = (
+        "_ready_fd",
+        "api_socket",
+        "exit_fd",
+        "forwarder",
+        "log_path",
+        "options",
+        "pid",
+        "published",
+        "target",
+    )
+
+    def __init__(
+        self,
+        pid: int,
+        exit_fd: int,
+        ready_fd: int,
+        log_path: str,
+        api_socket: str | None,
+        target: int = -1,
+        options: Options | None = None,
+    ) -> None:
         self.pid = pid
         self.exit_fd = exit_fd
         self.log_path = log_path
         self.api_socket = api_socket
+        self.target = target
+        self.options = options or Options()
+        self.forwarder = -1
         self.published: list[Port] = []
         self._ready_fd = ready_fd
 
@@ -163,36 +193,21 @@ class Helper:
 
     def publish(self, ports: list[Port]) -> None:
         """Forward `ports` (host ports decided) into the container. Raises NetworkError naming the refused one."""
-        for port in ports:
-            arguments = {
-                "proto": port.protocol,
-                "host_addr": port.host_ip or "0.0.0.0",
-                "host_port": port.host_port,
-                "guest_port": port.container_port,
-            }
-            answer = self._ask({"execute": "add_hostfwd", "arguments": arguments})
-            if "return" not in answer:
-                raise _refusal(port, answer)
-            self.published.append(port)
+        if self.options.port_handler == _PROGRAM:
+            from network.hostfwd import add_hostfwd
 
-    def _ask(self, request: dict[str, object]) -> dict[str, object]:
-        """One request per connection, ended by shutting down our side (slirp4netns(1), API SOCKET)."""
-        if self.api_socket is None:
-            raise NetworkError("publishing a port: this slirp4netns was started without an API socket")
-        directory, _, name = self.api_socket.rpartition("/")
+            for port in ports:
+                add_hostfwd(self.api_socket or "", port)
+                self.published.append(port)
+            return
+        from network.forward import forward
+
+        exit_read = os.open(f"/proc/self/fd/{self.exit_fd}", os.O_RDONLY | os.O_CLOEXEC)  # its other end
         try:
-            directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                # through the directory: the whole path may exceed the 107 bytes of a socket address
-                answer = _converse(f"/proc/self/fd/{directory_fd}/{name}", dumps(request).encode())
-            finally:
-                os.close(directory_fd)
-            parsed = loads(answer)
-        except (OSError, ValueError) as error:
-            raise NetworkError(
-                f"publishing a port: slirp4netns does not answer: {error}", f"see {self.log_path}"
-            ) from None
-        return parsed if isinstance(parsed, dict) else {}
+            self.forwarder = forward(ports, self.target, self.options.container_address, exit_read, self.log_path)
+        finally:
+            os.close(exit_read)
+        self.published += ports
 
     def last_words(self) -> str:
         """Why it ended, from what it wrote: the lines that are neither warnings nor its banner."""
@@ -205,10 +220,23 @@ class Helper:
         return "; ".join(told[-3:]) or "it ended without a word"
 
     def stop(self) -> None:
-        """Tell it to end. Waits for that only where ports are published, so that they are free when this returns."""
+        """Tell both to end. Waits only for the one that listens on published ports, so that they are free then."""
         self._close_exit_fd()
-        if not self.published:
-            return
+        if self.forwarder >= 0:
+            self._end_forwarder()
+        elif self.published:
+            self._wait()
+
+    def _end_forwarder(self) -> None:
+        try:
+            if os.waitpid(self.forwarder, os.WNOHANG)[0] == 0:
+                os.kill(self.forwarder, 9)
+                os.waitpid(self.forwarder, 0)
+        except ChildProcessError:  # ended, and reaped by the monitor
+            pass
+        self.forwarder = -1
+
+    def _wait(self) -> None:
         try:
             pidfd = os.pidfd_open(self.pid)
         except OSError:  # gone and reaped already
@@ -237,21 +265,6 @@ class Helper:
             self.exit_fd = -1
 
 
-def _converse(path: str, request: bytes) -> bytes:
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    try:
-        connection.settimeout(_API_SECONDS)
-        connection.connect(path)
-        connection.sendall(request)
-        connection.shutdown(_socket.SHUT_WR)
-        answer = b""
-        while piece := connection.recv(4096):
-            answer += piece
-        return answer
-    finally:
-        connection.close()
-
-
 _CHATTER = (
     "sent tapfd",
     "received tapfd",
@@ -273,8 +286,8 @@ def start(pid: int, options: Options, log_path: str, api_socket: str | None = No
 
     `pid` is a child of ours, not yet waited for, that lives until `Helper.wait_ready` has returned and is dumpable
     (PR_SET_DUMPABLE) whatever user it has become. `log_path`: file for what the helper says (made anew). `api_socket`:
-    where to take orders, needed to publish ports; its directory must be ours alone. Only for a process with a single
-    thread: the working directory changes for a moment. Raises NetworkError where slirp4netns is not installed.
+    where slirp4netns takes orders if it is to publish ports; its directory must be ours alone. Only for a process with
+    a single thread: the working directory changes for a moment. Raises NetworkError where slirp4netns is not installed.
     """
     opened: list[int] = []
 
@@ -292,13 +305,21 @@ def start(pid: int, options: Options, log_path: str, api_socket: str | None = No
         log = keep(os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600))
         words = [_PROGRAM, "--configure", f"--exit-fd={exit_read}", f"--ready-fd={ready_write}"]
         words += ["--enable-sandbox", "--enable-seccomp", *options.arguments()]
+        if options.port_handler != _PROGRAM:
+            api_socket = None
         if api_socket is not None:
             words.append(f"--api-socket={os.path.basename(api_socket)}")
         # By number, not by paths of namespaces: with those the sandbox of 1.2 never enters the user namespace (EPERM).
         words += [str(pid), INTERFACE]
         for fd in (exit_read, ready_write):
             os.set_inheritable(fd, True)
-        helper_pid = _spawn(words, null, log, os.path.dirname(api_socket) if api_socket is not None else None)
+        actions: list[tuple[Any, ...]] = [
+            (os.POSIX_SPAWN_DUP2, null, 0),
+            (os.POSIX_SPAWN_DUP2, log, 1),
+            (os.POSIX_SPAWN_DUP2, log, 2),
+            *close_all_but([exit_read, ready_write]),
+        ]
+        helper_pid = _spawn(words, actions, os.path.dirname(api_socket) if api_socket is not None else None)
     except OSError as error:
         for fd in (exit_write, ready_read):
             if fd >= 0:
@@ -307,16 +328,15 @@ def start(pid: int, options: Options, log_path: str, api_socket: str | None = No
     finally:
         for fd in opened:
             os.close(fd)
-    return Helper(helper_pid, exit_write, ready_read, log_path, api_socket)
+    return Helper(helper_pid, exit_write, ready_read, log_path, api_socket, pid, options)
 
 
-def _spawn(words: list[str], null: int, log: int, directory: str | None) -> int:
+def _spawn(words: list[str], actions: list[tuple[Any, ...]], directory: str | None) -> int:
     """A session of its own, so that a Ctrl-C meant for the container does not take its network away.
 
     The socket is named relative to the working directory because its whole path may not fit into a socket address, and
     handing over a descriptor of the directory would undo the sandbox.
     """
-    actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
     if directory is None:
         return os.posix_spawnp(_PROGRAM, words, environment, file_actions=actions, setsid=True, setsigmask=())
@@ -353,19 +373,3 @@ def _hint(reason: str) -> str:
     if "unrecognized option" in reason or "Usage:" in reason:
         return "slirp4netns 1.0 or newer is needed"
     return "see: rootless doctor; or use --network none or --network host"
-
-
-def _refusal(port: Port, answer: dict[str, object]) -> NetworkError:
-    """slirp4netns does not say why; listening there ourselves does."""
-    if ":" in port.host_ip:
-        return NetworkError(
-            f"publishing {port.host_address}/{port.protocol}: slirp4netns listens on IPv4 addresses only",
-            "publish on an IPv4 address",
-        )
-    try:
-        check_free([port])
-    except NetworkError as error:
-        return error
-    error_part = answer.get("error")
-    told = error_part.get("desc") if isinstance(error_part, dict) else answer
-    return NetworkError(f"publishing {port.host_address}/{port.protocol}: slirp4netns refuses: {told}")

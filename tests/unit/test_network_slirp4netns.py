@@ -42,7 +42,7 @@ def test_addresses_follow_from_the_network() -> None:
         "mtu=x",
         "allow_host_loopback=yes",
         "enable_ipv6=1",
-        "port_handler=rootlesskit",
+        "port_handler=nat",
         "cidr=10.0.2.3",
         "cidr=10.0.2.0/26",
         "cidr=10.0.2.0/0",
