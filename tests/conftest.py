@@ -77,6 +77,8 @@ def fresh(tmp_path: Path) -> Iterator[Rootless]:
 @pytest.fixture(params=DRIVERS)
 def each_driver(request: pytest.FixtureRequest, tmp_path: Path, busybox: Path) -> Iterator[Rootless]:
     """The command on a store of its own with the busybox image, once for each storage driver."""
+    if request.param == "fuse-overlayfs":
+        need("fuse-overlayfs")
     for command in _own_store(tmp_path, request.param):
         command("load", "-q", "-i", str(busybox))
         yield command
