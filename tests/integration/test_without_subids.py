@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,11 @@ from tests.conftest import DRIVERS
 from tests.support.command import Rootless, executable
 from tests.support.hosts import ENTRY, OddHost
 from tests.support.images import add_directory, add_file, busybox_layer, docker_archive
+from tests.support.layers import make_image
+from tests.support.pulling import OPEN, registry
+from tests.support.registry import Registry
+
+__all__ = ["registry"]
 
 QUIET = ("--network", "none")
 
@@ -48,15 +55,15 @@ def many_ids() -> None:
 @pytest.fixture
 def private(tmp_path: Path) -> Path:
     """An archive of an image in which another user than root has files that nobody else may read."""
-    path = tmp_path / "private.tar"
-    with open(tmp_path / "layer.tar", "wb+") as file:
-        import tarfile
+    return docker_archive(tmp_path / "private.tar", [busybox_layer(), private_layer()], names=["private:latest"])
 
-        with tarfile.open(fileobj=file, mode="w") as tar:
-            add_directory(tar, "private", 0o700, 1000, 1000)
-            add_file(tar, "private/file", b"content\n", 0o600, 1000, 1000)
-        file.seek(0)
-        return docker_archive(path, [busybox_layer(), file.read()], names=["private:latest"])
+
+def private_layer() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        add_directory(tar, "private", 0o700, 1000, 1000)
+        add_file(tar, "private/file", b"content\n", 0o600, 1000, 1000)
+    return out.getvalue()
 
 
 def test_every_command_that_makes_something_of_ids_warns_once_and_the_others_do_not(
@@ -208,6 +215,22 @@ def test_files_that_one_id_may_not_read_are_an_error_until_the_image_is_loaded_a
     with_one_id(fresh, "load", "-q", "-i", str(private))
     assert with_one_id(fresh, *run).stdout == "content\n"
     assert fresh.out(*run) == "content"
+
+
+@pytest.mark.parametrize("first", ["one", "many"])
+def test_a_pulled_image_is_unpacked_again_from_what_was_pulled(
+    fresh: Rootless, registry: Registry, first: str, many_ids: None
+) -> None:
+    name = registry.push(f"ids/{first}", make_image([busybox_layer(), private_layer()]))
+    run = ("run", "--rm", *QUIET, name, "stat", "-c", "%u", "/private/file")
+    if first == "one":
+        assert warned(with_one_id(fresh, "pull", "-q", OPEN, name))
+        assert owner(fresh(*run)) == "1000"
+    else:
+        fresh("pull", "-q", OPEN, name)
+    done = with_one_id(fresh, *run)
+    assert warned(done)
+    assert owner(done) == "0"
 
 
 def test_an_image_removed_with_one_id_is_cleared_away_when_there_are_many(
