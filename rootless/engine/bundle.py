@@ -11,6 +11,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# Annotations of ours: destinations of volumes that are filled from the image, one a line; the seccomp profile, where
+# it is not the default one.
+COPY_UP = "org.rootless.copy-up"
+SECCOMP = "org.rootless.seccomp"
+
 
 def write_config(directory: str, config: dict[str, Any]) -> None:
     """Keep the configuration. Arguments that are not UTF-8 are written as the bytes that they are."""

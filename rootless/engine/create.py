@@ -6,7 +6,7 @@ import os
 import time
 
 from rootless.engine import networking, records, spec
-from rootless.engine.bundle import write_config, write_new
+from rootless.engine.bundle import COPY_UP, write_config, write_new
 from rootless.engine.faults import step
 from rootless.errors import ConflictError, UsageError
 from rootless.jsontext import dumps
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _DRIVERS = ("k8s-file", "json-file", "none")  # Podman writes k8s-file for json-file too
-COPY_UP = "org.rootless.copy-up"
-SECCOMP = "org.rootless.seccomp"
 
 
 class Draft:

@@ -44,7 +44,9 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
             step("written")
             create.make_directory(store, draft)
             step("directory")
-            starter.launch(draft.id, draft.config, draft.layers, request, request.name or "", options, draft.ports)
+            starter.launch(
+                draft.id, store.driver, draft.config, draft.layers, request, request.name or "", options, draft.ports
+            )
             log = open_log(store, draft.id, request)
             for warning in starter.execute(draft.ports):
                 tell(warning)
@@ -89,7 +91,8 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
             config = read_config(store.layout.container(container.id))
             ports = _ports_again(container)
             layers = layer_names(store, records.layers_of(store.db, container.id))
-            starter.launch(container.id, config, layers, request, container.name, network.get("options", ""), ports)
+            options = network.get("options", "")
+            starter.launch(container.id, container.driver, config, layers, request, container.name, options, ports)
             log = open_log(store, container.id, request)
             for warning in starter.execute(ports):
                 tell(warning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rootless.engine.bundle import SECCOMP
 from rootless.runtime.seccomp_profile import program
 
 TYPE_CHECKING = False
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def seccomp_filter(store: Store, config: dict[str, Any]) -> bytes | None:
     """The BPF program for an OCI configuration of ours, from the cache where it was made before; None for no filter."""
-    wanted = config["annotations"].get("org.rootless.seccomp")
+    wanted = config["annotations"].get(SECCOMP)
     if wanted == "unconfined":
         return None
     profile = read_profile(wanted) if wanted else None

@@ -5,6 +5,7 @@ Pure: nothing is read but the environment and the files that options name, nothi
 
 from __future__ import annotations
 
+from rootless.engine.bundle import SECCOMP
 from rootless.errors import UsageError
 from rootless.kernel.capabilities import CAPS, DEFAULT, last_capability
 
@@ -314,7 +315,7 @@ def build(
             "maskedPaths": security.masked,
             "readonlyPaths": security.read_only,
         },
-        "annotations": {"org.rootless.seccomp": security.seccomp} if security.seccomp else {},
+        "annotations": {SECCOMP: security.seccomp} if security.seccomp else {},
     }
 
 

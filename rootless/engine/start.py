@@ -58,7 +58,7 @@ class Starter:
         self.tty = tty
         self.helper: Helper | None = None
         self.output = self.error = self.input = self.server = -1
-        self.identity = ""
+        self.identity = self.driver = ""
         # Helpers outlive us for a moment: what the caller happened to have open is not for them.
         close_range(3, cloexec=True)
         stdio: list[int | None] = [None, None, None]
@@ -79,6 +79,7 @@ class Starter:
     def launch(
         self,
         container_id: str,
+        driver: str,
         config: dict[str, Any],
         layers: list[str],
         request: CreateRequest,
@@ -87,24 +88,26 @@ class Starter:
         ports: list[Port],
     ) -> None:
         """Give pid 1 its plan and start the network helper. The container's row and directory exist; `layers` are
-        names below layers/.
+        names below layers/, `driver` is the one that its files were made for.
 
         Returns while pid 1 still mounts. Raises RootlessError.
         """
         from rootless.engine import cleanup, records
+        from rootless.engine.bundle import COPY_UP
         from rootless.engine.monitor.attach_server import listen
         from rootless.engine.seccomp import seccomp_filter
         from storage.drivers import rootfs_plan
 
         store, launch = self.store, self._launch
         self.identity = container_id
+        self.driver = driver
         layout = store.layout
         container_dir = layout.container(container_id)
         run_directory = cleanup.make_run_directory(store, container_id)
         etc = networking.etc_files(request, self.mode, options, config["hostname"], name)
         plan = dict(config)
         plan["mounts"] = networking.write_etc_files(run_directory, etc) + config["mounts"]
-        copied = config["annotations"].get("org.rootless.copy-up")
+        copied = config["annotations"].get(COPY_UP)
         if any(mount["source"].startswith(layout.volumes + "/") for mount in config["mounts"]):
             from rootless.engine.volumes import ready_volumes
 
@@ -115,7 +118,7 @@ class Starter:
         self.server = listen(run_directory).detach()
         message: dict[str, Any] = {
             "config": plan,
-            "rootfs": rootfs_plan(store.driver, layout, container_dir, layers, volatile=request.rm),
+            "rootfs": rootfs_plan(driver, layout, container_dir, layers, volatile=request.rm),
             "target": config["root"]["path"],
             "user": request.user or "",
             "stdio": self._stdio,
@@ -125,7 +128,7 @@ class Starter:
             from rootless.engine.create import find_init
 
             message["init"] = find_init()
-        if store.driver == "fuse-overlayfs":
+        if driver == "fuse-overlayfs":
             from rootless.kernel.process import become_subreaper
 
             become_subreaper()
@@ -221,7 +224,7 @@ class Starter:
     def _serving_process(self) -> int:
         from storage.drivers import serving_process
 
-        pid = serving_process(self.store.driver, self.store.layout.container(self.identity))
+        pid = serving_process(self.driver, self.store.layout.container(self.identity))
         return -1 if pid is None else open_pidfd(pid)
 
     def abort(self) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -230,3 +231,14 @@ def test_every_driver_runs_stops_starts_and_removes(each_driver: Rootless, image
     detached(rl, image, "d")
     assert rl.out("exec", "d", "sh", "-c", "rm /etc/group && ls /etc | grep -c group || true") == "0"
     rl("rm", "-f", "-t", "0", "c", "d")
+
+
+def test_a_container_keeps_the_driver_that_it_was_made_with(fresh: Rootless, busybox: Path, image: str) -> None:
+    fresh("load", "-q", "-i", str(busybox))
+    vfs = {"ROOTLESS_STORAGE_DRIVER": "vfs"}
+    command = ("--network", "none", image, "sh", "-c", "test ! -e /kept || cat /kept; echo kept > /kept")
+    fresh("run", "--name", "c", *command)
+    assert fresh("start", "-a", "c", env=vfs).stdout == "kept\n"
+    fresh("run", "--name", "d", *command, env=vfs)
+    assert fresh("start", "-a", "d").stdout == "kept\n"
+    fresh("rm", "c", "d")
