@@ -69,16 +69,25 @@ def new_id() -> str:
 
 def create(store: Store, request: CreateRequest) -> str:
     """Make a container and leave it stopped; its id. Raises RootlessError, and then nothing was written."""
-    draft = settle(store, request)
+    draft = settle(store, request, starting=False)
     step("create-settled")
     write(store, draft)
     step("create-written")
-    make_directory(store, draft)
+    try:
+        make_directory(store, draft)
+    except BaseException:
+        from rootless.engine.cleanup import remove_container
+
+        remove_container(store, draft.id, True)
+        raise
     return draft.id
 
 
-def settle(store: Store, request: CreateRequest) -> Draft:
-    """Check everything that can be checked beforehand, pulling the image where it is missing."""
+def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft:
+    """Check everything that can be checked beforehand, pulling the image where it is missing.
+
+    `starting`: it is to run at once, so the ports that it publishes must be free now.
+    """
     _check_words(request)
     image = resolve_image(store, request)
     settings: dict[str, Any] = image.config.get("config") or {}
@@ -88,7 +97,7 @@ def settle(store: Store, request: CreateRequest) -> Draft:
 
         request.env, request.env_file = resolve(request.env, request.env_file), []
     _inherit(request, settings)
-    draft.ports = networking.parse_ports(request, draft.network[0])
+    draft.ports = networking.parse_ports(request, draft.network[0], starting)
     networking.check(request, draft.network)
     mounts: list[dict[str, Any]] = []
     copied: list[str] = []

@@ -38,11 +38,13 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
         from rootless.engine import cleanup, create, records
 
         draft = None
+        whole = False
         try:
             draft = create.settle(store, request)
             create.write(store, draft, myself())
             step("written")
             create.make_directory(store, draft)
+            whole = True
             step("directory")
             starter.launch(
                 draft.id, store.driver, draft.config, draft.layers, request, request.name or "", options, draft.ports
@@ -53,7 +55,7 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
         except BaseException as error:
             starter.abort()
             try:
-                if draft is not None and request.rm:
+                if draft is not None and (request.rm or not whole):
                     cleanup.remove_container(store, draft.id, True)
                 elif draft is not None:
                     _record_failure(store, draft.id, records.CREATED, error)

@@ -33,8 +33,11 @@ def as_column(mode: str, options: str) -> str:
     return dumps({"mode": mode, "options": options} if options else {"mode": mode})
 
 
-def parse_ports(request: CreateRequest, mode: str) -> list[Port]:
-    """The published ports, each with a host port, which is free now. Raises UsageError, NetworkError."""
+def parse_ports(request: CreateRequest, mode: str, starting: bool) -> list[Port]:
+    """The published ports, random host ports chosen; `starting`: all of them must be free now.
+
+    Raises UsageError, NetworkError.
+    """
     if not request.publish:
         return []
     from network.ports import check_free, parse_all
@@ -46,7 +49,8 @@ def parse_ports(request: CreateRequest, mode: str) -> list[Port]:
             if mode == HOST
             else "leave --network out, or use --network slirp4netns",
         )
-    return check_free(parse_all(request.publish))
+    ports = parse_all(request.publish)
+    return check_free(ports) if starting else [port if port.host_port else check_free([port])[0] for port in ports]
 
 
 def check(request: CreateRequest, network: tuple[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -242,3 +243,25 @@ def test_a_container_keeps_the_driver_that_it_was_made_with(fresh: Rootless, bus
     fresh("run", "--name", "d", *command, env=vfs)
     assert fresh("start", "-a", "d").stdout == "kept\n"
     fresh("rm", "c", "d")
+
+
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_what_cannot_be_made_whole_is_not_kept_at_all(rl: Rootless, image: str, verb: str) -> None:
+    done = rl(verb, "--name", "c", "--cidfile", "/no/such/place/cid", "--network", "none", image, "true", check=False)
+    assert done.returncode == 125
+    assert "/no/such/place/cid" in done.stderr
+    assert rl.out("ps", "-aq") == ""
+    assert os.listdir(rl.root / "containers") == []
+
+
+def test_a_busy_port_matters_when_the_container_starts(rl: Rootless, image: str) -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = str(busy.getsockname()[1])
+        rl("create", "--name", "c", "-p", f"127.0.0.1:{port}:80", image, "true")
+        done = rl("start", "-a", "c", check=False)
+        assert done.returncode == 125
+        assert port in done.stderr
+        assert rl.status("c") == "created"
+    assert rl("start", "-a", "c").returncode == 0
