@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from rootless.engine import cleanup, records
 from rootless.engine.faults import step
-from rootless.engine.recover import find, refresh, settled
+from rootless.engine.recover import find, settled
 from rootless.errors import ConflictError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rootless.engine.records import Container
     from storage.store import Store
 
 
@@ -21,28 +22,33 @@ def remove(store: Store, reference: str, force: bool = False, volumes: bool = Fa
     from rootless.engine.start import myself
 
     container = find(store, reference)
-    if container.alive or container.monitor_pid:
-        if not force:
-            raise ConflictError(
-                f"removing {container.name}: it is running",
-                f"rootless stop {container.name}, or rootless rm --force {container.name}",
-                exit_code=2,
-            )
-        from rootless.engine.stop import stop
-
-        try:
-            settled(store, container)
-            stop(store, container.id, timeout)
-            container = refresh(store, records.find(store.db, container.id))
-        except NotFoundError:
-            return container.id  # it was made with --rm, or somebody else has removed it
     pid, start, boot = myself()
-    if not records.update_if(
-        store.db, container, state=records.REMOVING, monitor_pid=pid, monitor_start=start, boot_id=boot
-    ):
-        if records.get(store.db, container.id) is None:
-            return container.id
-        raise ConflictError(f"removing {container.name}: somebody else has just started it")
+    try:
+        while True:
+            if force or container.state == records.REMOVING:
+                container = settled(store, container)  # others may be starting it, or removing it as we are
+            if container.alive or container.monitor_pid:
+                container = _ended(store, container, force, timeout)
+            if records.update_if(
+                store.db, container, state=records.REMOVING, monitor_pid=pid, monitor_start=start, boot_id=boot
+            ):
+                break
+            container = find(store, container.id)  # somebody else was faster
+    except NotFoundError:
+        return container.id  # it was made with --rm, or somebody else has removed it
     step("removing")
     cleanup.remove_container(store, container.id, volumes or bool(container.auto_remove))
     return container.id
+
+
+def _ended(store: Store, container: Container, force: bool, timeout: int | None) -> Container:
+    if not force:
+        raise ConflictError(
+            f"removing {container.name}: it is running",
+            f"rootless stop {container.name}, or rootless rm --force {container.name}",
+            exit_code=2,
+        )
+    from rootless.engine.stop import stop
+
+    stop(store, container.id, timeout)
+    return find(store, container.id)
