@@ -57,7 +57,7 @@ def test_lower_files_are_changed_removed_and_made_again(rl: Rootless) -> None:
     """
     expected = ["/lower", "/lower/again", "/lower/link", "/lower/one", "/lower/sub", "/lower/sub/new", "/lower/three"]
     assert sh(rl, script).split("\n") == [*expected, "1", "more", "root 777 1", "alice 4640 2"]
-    assert sh(rl, "cat /lower/one; ls /lower /lower/sub").split() == "1 /lower: one sub three /lower/sub: two".split()
+    assert sh(rl, "cat /lower/one; cd /lower; echo *; echo sub/*") == "1\none sub three\nsub/two", "for others"
 
 
 def test_a_lower_directory_is_renamed(rl: Rootless) -> None:

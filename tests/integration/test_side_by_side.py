@@ -1,0 +1,113 @@
+"""Many commands on one store at the same moment: every one succeeds or is told why, and the store stays in order."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+
+import pytest
+
+from tests.support.command import Rootless, wait_until
+from tests.support.leaks import assert_nothing_left
+
+NONE = ("--network", "none")
+
+
+def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    out, error = process.communicate(timeout=90)
+    return process.returncode, out.decode(), error.decode()
+
+
+@pytest.mark.parametrize("network", ["none", "slirp4netns"])
+def test_thirty_two_runs_all_succeed(rl: Rootless, image: str, network: str) -> None:
+    script = "echo $1; hostname; touch /mine; ls / | grep -c mine"
+    processes = [
+        rl.popen("run", "--rm", "--network", network, "--hostname", f"h{n}", image, "sh", "-c", script, "sh", str(n))
+        for n in range(32)
+    ]
+    for number, process in enumerate(processes):
+        assert finish(process) == (0, f"{number}\nh{number}\n1\n", "")
+    assert rl.out("ps", "-aq") == ""
+    assert_nothing_left(rl.place, rl.root, rl.runroot)
+
+
+def test_thirty_two_exit_codes_are_kept_apart(rl: Rootless, image: str) -> None:
+    processes = [rl.popen("run", "--name", f"c{n}", *NONE, image, "sh", "-c", f"exit {n}") for n in range(32)]
+    assert [finish(process)[0] for process in processes] == list(range(32))
+    recorded = json.loads(rl.out("inspect", *(f"c{n}" for n in range(32))))
+    assert [found["State"]["ExitCode"] for found in recorded] == list(range(32))
+
+
+@pytest.mark.parametrize("options", [("-d",), ("-d", "--rm"), ("--rm",)], ids=" ".join)
+def test_of_twenty_runs_with_one_name_exactly_one_wins(rl: Rootless, image: str, options: tuple[str, ...]) -> None:
+    processes = [
+        rl.popen("run", *options, "--name", "unique", *NONE, image, "sh", "-c", "echo won; sleep 60") for _ in range(20)
+    ]
+    wait_until(lambda: sum(process.poll() is not None for process in processes) >= 19, 60)
+    wait_until(lambda: rl("logs", "unique", check=False).stdout == "won\n")
+    assert len(rl.out("ps", "-aq").split()) == 1
+    rl("kill", "unique")
+    codes = []
+    for process in processes:
+        code, _, error = finish(process)
+        codes.append(code)
+        assert ('"unique" is already in use' in error) == (code == 125), error
+    assert sorted(codes) == sorted([125] * 19 + [0 if "-d" in options else 137])
+    if "--rm" in options:
+        wait_until(lambda: rl.out("ps", "-aq") == "")
+    else:
+        rl("rm", "unique")
+
+
+def test_ps_inspect_and_images_tell_the_truth_while_containers_come_and_go(rl: Rootless, image: str) -> None:
+    done = threading.Event()
+    wrong: list[str] = []
+    seen: set[str] = set()
+
+    def watch(*words: str) -> None:
+        while not done.is_set():
+            looked = rl(*words, check=False)
+            if looked.returncode or looked.stderr:
+                wrong.append(f"{words}: {looked.returncode} {looked.stderr}")
+            if words[0] == "ps":
+                seen.update(row["State"] for row in json.loads(looked.stdout or "[]"))
+
+    lines = (("ps", "-a", "--format", "json"), ("images", "-q"), ("inspect", "there"))
+    rl("create", "--name", "there", *NONE, image)
+    watchers = [threading.Thread(target=watch, args=words) for words in lines]
+    for watcher in watchers:
+        watcher.start()
+    processes = [rl.popen("run", "--rm", *NONE, image, "sh", "-c", f"exit {n % 3}") for n in range(24)]
+    codes = [finish(process)[0] for process in processes]
+    done.set()
+    for watcher in watchers:
+        watcher.join()
+    assert codes == [n % 3 for n in range(24)]
+    assert wrong == []
+    assert seen <= {"created", "initialized", "running", "exited", "stopping", "removing"}
+    assert "created" in seen
+
+
+def test_everyone_may_remove_everything_at_once(rl: Rootless, image: str) -> None:
+    names = [f"c{number}" for number in range(8)]
+    for process in [rl.popen("run", "-d", "--name", name, *NONE, image, "sleep", "60") for name in names]:
+        assert finish(process)[0] == 0
+    removers = [rl.popen("rm", "-f", "-t", "0", *(names if number % 2 else names[::-1])) for number in range(6)]
+    lookers = [rl.popen("ps", "-a") for _ in range(6)]
+    for process in removers + lookers:
+        code, _, error = finish(process)
+        assert (code, error) == (0, ""), "what another has removed is removed"
+    assert rl.out("ps", "-aq") == ""
+    assert_nothing_left(rl.place, rl.root, rl.runroot)
+
+
+def test_removed_by_all_and_by_name_while_it_removes_itself(rl: Rootless, image: str) -> None:
+    for _ in range(4):
+        rl("run", "-d", "--rm", "--name", "c", *NONE, image, "sleep", "0.05")
+        processes = [
+            rl.popen(*words) for words in (("rm", "-f", "-t", "0", "c"), ("rm", "-f", "-a", "-t", "0"), ("ps", "-a"))
+        ]
+        assert [finish(process)[0] for process in processes] == [0, 0, 0]
+        wait_until(lambda: rl.out("ps", "-aq") == "")
+    assert_nothing_left(rl.place, rl.root, rl.runroot)
