@@ -39,19 +39,21 @@ def remedy(number: int) -> str:
             "user namespaces are used up or switched off: sudo sysctl user.max_user_namespaces=28000 "
             "(`rootless doctor` tells more)"
         )
-    return "user namespaces are forbidden here: `rootless doctor` says by what, and the remedy"
+    return (
+        "user namespaces, or the rights that they give, are forbidden here (AppArmor, SELinux, a container around us): "
+        "`rootless doctor` says by what, and the remedy"
+    )
 
 
 def unshare(flags: int) -> None:
     """Move this process into new namespaces (CLONE_NEW*); pid and time apply to its next child.
 
-    With CLONE_NEWUSER the process must have one thread. Raises SyscallError, with the remedy where a user namespace was
-    refused.
+    With CLONE_NEWUSER the process must have one thread. Raises SyscallError, with the remedy where they are refused.
     """
     try:
         check(libc.call("unshare", flags), f"unshare({_names(flags)})")
     except SyscallError as error:
-        if flags & CLONE_NEWUSER and error.errno in (errno.EPERM, errno.ENOSPC, errno.EACCES, errno.EUSERS):
+        if error.errno in (errno.EPERM, errno.ENOSPC, errno.EACCES, errno.EUSERS):
             error.hint = remedy(error.errno or 0)
         raise
 

@@ -175,7 +175,7 @@ def _fork(*pipes: int) -> int:
     except OSError as error:
         for fd in pipes:
             os.close(fd)
-        raise SyscallError(error.errno or errno.EAGAIN, "fork", hint=TOO_MANY_PROCESSES) from None
+        raise SyscallError(error.errno or errno.EAGAIN, "fork", hint=remedy(error.errno or 0)) from None
 
 
 def _child(
@@ -192,7 +192,12 @@ def _child(
     code = 1
     try:
         try:
-            _enter(userns, parent, mount_ns, chroot)
+            try:
+                _enter(userns, parent, mount_ns, chroot)
+            except SyscallError as error:
+                if error.errno in (errno.EPERM, errno.EACCES, errno.ENOSPC):
+                    error.hint = error.hint or remedy(error.errno)
+                raise
             _close_all_but([0, 1, 2, writer, *kept])
             answer = marshal.dumps((True, func(*args)))
         except Exception as error:

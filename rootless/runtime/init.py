@@ -6,6 +6,7 @@ import would run the image's code with what is still open. `seal_imports` makes 
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 
@@ -18,6 +19,7 @@ from rootless.kernel.namespaces import (
     CLONE_NEWPID,
     CLONE_NEWTIME,
     CLONE_NEWUSER,
+    remedy,
     set_domainname,
     set_hostname,
     setns,
@@ -69,7 +71,7 @@ def become_container(
         except (EOFError, BrokenPipeError):  # the monitor is gone: nobody wants this container
             pass
         except BaseException as error:
-            channel.send("error", describe_error(error))
+            channel.send("error", describe_error(_with_remedy(error)))
     finally:
         os._exit(1)
 
@@ -93,9 +95,16 @@ def resume_becoming(channel: Channel, flags: int, mounter: str | None, plan: dic
         except (EOFError, BrokenPipeError):
             pass
         except BaseException as error:
-            channel.send("error", describe_error(error))
+            channel.send("error", describe_error(_with_remedy(error)))
     finally:
         os._exit(1)
+
+
+def _with_remedy(error: BaseException) -> BaseException:
+    """In namespaces of our own we may do all of this: where we may not, something takes their rights away."""
+    if isinstance(error, SyscallError) and error.errno in (errno.EPERM, errno.EACCES) and not error.hint:
+        error.hint = remedy(errno.EPERM)
+    return error
 
 
 def _leave_namespaces(flags: int, prepare_network: PrepareNetwork | None) -> None:

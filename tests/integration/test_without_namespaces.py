@@ -107,6 +107,34 @@ def test_root_of_a_container_with_one_id_is_warned(fresh: Rootless, busybox: Pat
     assert run.stdout.startswith("uid=0(root)")
 
 
+WITHHOLD = """
+import os, sys
+from rootless.kernel.seccomp import load_filter
+from rootless.runtime.seccomp_profile import program
+rule = {"names": sys.argv[1].split(","), "action": "SCMP_ACT_ERRNO", "errnoRet": 1}
+load_filter(program({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}, []))
+os.execvp("sh", ["sh", "-c", sys.argv[2]])
+"""
+
+
+@pytest.mark.parametrize("calls", ["mount,fsopen,open_tree,move_mount,mount_setattr", "unshare", "setns"])
+def test_rights_that_are_withheld_in_user_namespaces_are_an_error_that_sends_to_doctor(
+    fresh: Rootless, busybox: Path, image: str, ids: UserMap, calls: str
+) -> None:
+    """As AppArmor's restriction of unprivileged user namespaces does: they can be made, and give no rights."""
+    assert inside(fresh, ids, f"rootless load -q -i {busybox}").returncode == 0
+    place = fresh.place / "withhold.py"
+    place.write_text(WITHHOLD)
+    python = Path(executable()).with_name("python")
+    for words in (f"run --rm --network none {image} id", f"import {busybox} another"):
+        done = inside(fresh, ids, f"PYTHONPATH={os.getcwd()} {python} {place} {calls} 'rootless {words}'")
+        if calls != "setns" or "import" in words:  # a start needs none
+            assert (done.returncode, done.stdout) == (125, "")
+            assert "EPERM" in done.stderr
+            assert "rootless doctor" in done.stderr
+    assert inside(fresh, ids, "rootless ps -aq; rootless rmi -a >/dev/null").stdout == ""
+
+
 def nested(rl: Rootless, image: str, script: str, *options: str) -> subprocess.CompletedProcess[str]:
     """A shell script in a container that sees this host's programs and the source."""
     inner = rl.place / "nested"
