@@ -6,6 +6,7 @@
     |-- ConflictError            125   name taken, still in use, wrong state
     |-- KernelError              125   a system call refused; names the call and the path
     |-- StorageError             125   the store: damaged, full, not writable, newer than we are
+    |   |-- DiskFullError        125   no room left for the database
     |   |-- ImageError           125   an image or archive that is not what it says
     |   `-- RegistryError        125   a registry that cannot be reached, refuses, or lies
     |-- NetworkError             125   a network helper or a port
@@ -51,6 +52,10 @@ class KernelError(RootlessError):
 
 
 class StorageError(RootlessError):
+    pass
+
+
+class DiskFullError(StorageError):
     pass
 
 

@@ -82,7 +82,7 @@ def connect(path: str) -> Connection:
 
 def explain(error: Exception, path: str) -> Exception:
     """The StorageError for an error of SQLite on the database at `path`; misuse of SQLite comes back as it is."""
-    from rootless.errors import StorageError
+    from rootless.errors import DiskFullError, StorageError
 
     if isinstance(error, _sqlite3.ProgrammingError | _sqlite3.InterfaceError):
         return error
@@ -98,7 +98,7 @@ def explain(error: Exception, path: str) -> Exception:
             f"{what}: another process has held it for {BUSY_SECONDS:.0f} s", f"see who: fuser -v {path}"
         )
     if name.startswith("SQLITE_FULL"):
-        return StorageError(f"writing the database {path}: the disk is full", "free some space on that file system")
+        return DiskFullError(f"writing the database {path}: the disk is full", "free some space on that file system")
     if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN", "SQLITE_AUTH")):
         return StorageError(
             f"{what}: {error}", f"its directory must be writable: ls -ld {path.rpartition('/')[0] or '.'}"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from rootless.errors import RootlessError
 
 INTERNAL = 125
+_HINTS = {
+    errno.ENOSPC: "free some space there: `df` and `df -i` show what is left",
+    errno.EDQUOT: "your quota on that file system is used up: `quota -s`",
+    errno.EROFS: "choose another place with --root and --runroot",
+    errno.EMFILE: "raise the limit of open files: `ulimit -n`",
+}
 
 
 def tell(error: BaseException, log_level: str = "warn") -> int:
@@ -15,7 +22,7 @@ def tell(error: BaseException, log_level: str = "warn") -> int:
         message, hint, code = error.message, error.hint, error.exit_code
     elif isinstance(error, OSError) and error.strerror:
         place = f"{_text(error.filename)}: " if error.filename is not None else ""
-        message, hint, code = f"{place}{error.strerror}", None, INTERNAL
+        message, hint, code = f"{place}{error.strerror}", _HINTS.get(error.errno or 0), INTERNAL
     elif isinstance(error, MemoryError):
         message, hint, code = "out of memory", None, INTERNAL
     elif isinstance(error, ModuleNotFoundError) and not str(error.name).startswith(("rootless", "storage", "network")):

@@ -6,9 +6,11 @@ Files go first, the row last: a crash in between leaves a row that the next comm
 from __future__ import annotations
 
 import os
+import time
 
 from rootless.engine import records
 from rootless.engine.faults import step
+from rootless.errors import DiskFullError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
     from rootless.kernel.userns import UserNamespace
     from storage.store import Store
+
+
+_PATIENCE = 100  # attempts
+_PAUSE = 0.02  # seconds
 
 
 def run_directory(store: Store, container_id: str) -> str:
@@ -69,6 +75,18 @@ def remove_container(
     step("remove-files")
     if anonymous_volumes:
         _remove_anonymous_volumes(store, container_id, namespace)
+    _delete_row(store, container_id)
+
+
+def _delete_row(store: Store, container_id: str) -> None:
+    """The last step. On a full disk the room of the deleted files comes back a moment later, when the kernel has taken
+    the container's mounts apart: that is waited for."""
+    for _ in range(_PATIENCE):
+        try:
+            records.delete(store.db, container_id)
+            return
+        except DiskFullError:
+            time.sleep(_PAUSE)
     records.delete(store.db, container_id)
 
 

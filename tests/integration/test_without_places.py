@@ -8,6 +8,7 @@ import resource
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -176,6 +177,26 @@ def test_a_disk_that_a_container_has_filled_can_be_emptied(
     assert "No space left on device" in errors
 
 
+def test_a_disk_without_inodes_refuses_and_can_be_emptied(
+    fresh: Rootless, tmp_path: Path, busybox: Path, image: str
+) -> None:
+    fresh.root.mkdir()
+    host = OddHost(fresh, tmp_path / "hosts", prepare=small_disk(fresh.root, "200m,nr_inodes=1000"))
+    use_up = "n=0; while echo > /$n; do n=$((n+1)); done 2>/dev/null; exit 4"
+    _, output, errors = host.script(f"""
+        rootless load -q -i {busybox} >/dev/null
+        rootless run --network none --name filler {image} sh -c '{use_up}'; echo ran $?
+        rootless create {image}; echo created $?
+        rootless ps -a --format '{{{{.Names}}}} {{{{.ExitCode}}}}'
+        rootless rm -a >/dev/null; echo removed $?
+        rootless run --rm --network none {image} echo works
+    """)
+    assert output == "ran 4\ncreated 125\nfiller 4\nremoved 0\nworks\n", errors
+    assert errors.count("Error:") == 1
+    assert "No space left on device" in errors
+    assert "df -i" in errors
+
+
 # Limits
 
 
@@ -184,7 +205,7 @@ def limited(what: int, number: int) -> Callable[[], None]:
 
 
 def test_64_descriptors_are_enough(fresh: Rootless, busybox: Path, image: str) -> None:
-    few = {"preexec_fn": limited(resource.RLIMIT_NOFILE, 64)}
+    few: Any = {"preexec_fn": limited(resource.RLIMIT_NOFILE, 64)}
     fresh("load", "-q", "-i", str(busybox), **few)
     fresh("run", "-d", "--name", "c", "-p", "80", image, "sleep", "100", **few)
     assert fresh.out("exec", "c", "id", "-u", **few) == "0"

@@ -19,7 +19,11 @@ from rootless.errors import CommandNotFoundError, NotFoundError, RootlessError
         (RootlessError("doing x: y", "do z"), 125, "Error: doing x: y\nhint: do z\n"),
         (NotFoundError("gone", exit_code=1), 1, "Error: gone\n"),
         (CommandNotFoundError("no sh"), 127, "Error: no sh\n"),
-        (OSError(errno.ENOSPC, "No space left on device", "/x/y"), 125, "Error: /x/y: No space left on device\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/x/y"),
+            125,
+            "Error: /x/y: No space left on device\nhint: free some space there: `df` and `df -i` show what is left\n",
+        ),
         (PermissionError(errno.EACCES, "Permission denied"), 125, "Error: Permission denied\n"),
         (FileNotFoundError(errno.ENOENT, "No such file", b"/\xff"), 125, "Error: /\\udcff: No such file\n"),
         (MemoryError(), 125, "Error: out of memory\n"),
