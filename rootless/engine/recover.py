@@ -13,7 +13,7 @@ import time
 from rootless.engine import cleanup, records
 from rootless.engine.records import Container
 from rootless.errors import ConflictError
-from rootless.kernel.pidfd import boot_id
+from rootless.kernel.pidfd import boot_id, state_and_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,18 +71,8 @@ def condition(pid: int, start: int, boot: str) -> str:
     """The state letter (proc(5): R, S, T, Z, ...) of the process that was written down so; "" where it is gone."""
     if pid <= 0 or boot != boot_id():
         return ""
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        line = os.read(fd, 4096)
-    except OSError:  # ESRCH: it ended in between
-        return ""
-    finally:
-        os.close(fd)
-    fields = line[line.rindex(b")") + 2 :].split(b" ", 20)
-    return fields[0].decode() if int(fields[19]) == start else ""
+    found = state_and_start(pid)
+    return found[0] if found is not None and found[1] == start else ""
 
 
 def _bury(store: Store, container: Container) -> bool:

@@ -15,6 +15,7 @@ from rootless.kernel.libc import SyscallError, syscall
 _PIDFD_SEND_SIGNAL = 424
 _PIDFD_OPEN = 434
 
+_LONGEST = 0x7FFFFFFF  # milliseconds, 24 days: as long as poll(2) can wait
 _boot_id = ""
 
 
@@ -35,7 +36,13 @@ def send(pidfd: int, signal: int) -> bool:
 
 
 def start_time(pid: int | str) -> int | None:
-    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)); None if gone."""
+    """When a process started, in clock ticks since boot; None if gone."""
+    found = state_and_start(pid)
+    return None if found is None else found[1]
+
+
+def state_and_start(pid: int | str) -> tuple[str, int] | None:
+    """The state letter and the start time of a process (fields 3 and 22 of /proc/PID/stat, proc(5)); None if gone."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -47,7 +54,8 @@ def start_time(pid: int | str) -> int | None:
     finally:
         os.close(fd)
     # The second field is the command's name in parentheses and may itself contain spaces and parentheses.
-    return int(line[line.rindex(b")") + 2 :].split(b" ", 20)[19])
+    fields = line[line.rindex(b")") + 2 :].split(b" ", 20)
+    return fields[0].decode(), int(fields[19])
 
 
 def boot_id() -> str:
@@ -79,4 +87,4 @@ def wait_exit(pidfd: int, timeout_ms: int | None) -> bool:
     """Wait until the process has ended, at most `timeout_ms` milliseconds (None: for ever); True if it has."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(timeout_ms))
+    return bool(poll.poll(None if timeout_ms is None else min(timeout_ms, _LONGEST)))
