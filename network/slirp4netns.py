@@ -23,6 +23,7 @@ import select
 
 from network.descriptors import close_all_but
 from rootless.errors import NetworkError, UsageError
+from rootless.kernel.pidfd import open_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ class Helper:
 
     def _wait(self) -> None:
         try:
-            pidfd = os.pidfd_open(self.pid)
+            pidfd = open_pidfd(self.pid)
         except OSError:  # gone and reaped already
             return
         poller = select.poll()

@@ -22,6 +22,7 @@ from rootless.kernel.mounts import (
     umount,
 )
 from rootless.kernel.namespaces import CLONE_NEWNS, setns, unshare
+from rootless.kernel.pidfd import open_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _spawn(command: list[str], output: int) -> int:
 
 
 def _wait_for_mount(pid: int, mounts: int, target: str, before: int, output: int) -> None:
-    process = os.pidfd_open(pid)
+    process = open_pidfd(pid)
     try:
         poll = select.poll()
         poll.register(mounts, select.POLLPRI)
