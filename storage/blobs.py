@@ -8,6 +8,7 @@ import os
 from types import TracebackType
 
 from rootless.errors import ImageError, StorageError
+from rootless.kernel.files import sync_path
 from storage.layout import Layout
 
 _CHUNK = 1 << 20
@@ -104,18 +105,10 @@ class BlobWriter:
             os.fsync(self._fd)
             os.rename(self._path, target)
             self._done = True
-            _sync_directory(self._layout.blobs)
+            sync_path(self._layout.blobs)
         except OSError as error:
             raise StorageError(f"storing the blob {digest[:12]}: {error.strerror}") from None
         return digest
-
-
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def has_blob(layout: Layout, digest: str) -> bool:

@@ -12,7 +12,6 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from rootless.errors import StorageError
 from storage.blobs import remove_blob
 from storage.database import transaction
 from storage.layer_names import copies
@@ -60,7 +59,7 @@ def collect_garbage(store: Store) -> Freed:
         if not leases:
             _sweep(store, db, layers, blobs, moved)
     for path in moved:
-        _delete(store, path)
+        store.layers.delete_unlocked(path)
     return freed
 
 
@@ -71,21 +70,6 @@ def _move_away(store: Store, name: str, moved: list[str]) -> None:
     except FileNotFoundError:
         return  # no such copy, or a collector was killed between the rename and the commit
     moved.append(place)
-
-
-def _delete(store: Store, path: str) -> None:
-    """Delete a tree, unless another process that sweeps has begun to."""
-    try:
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        store.layers.delete(path)
-    except (BlockingIOError, StorageError):
-        pass  # a later sweep does it, one under which the files' ids are mapped
-    finally:
-        os.close(lock)
 
 
 def _sweep(store: Store, db: Connection, layers: list[str], blobs: list[str], moved: list[str]) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rootless.errors import ImageError, StorageError
-from rootless.kernel.files import remove_tree
+from rootless.kernel.files import remove_tree, sync_path
 from storage.drivers import UNMAPPED
 from storage.layer_names import OWNERS, copies, name_of
 from storage.layout import Layout
@@ -206,11 +206,7 @@ class LayerStore:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 return
             raise StorageError(f"storing the layer {diff_id[:12]}: {error.strerror}") from None
-        fd = os.open(self._layout.layers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_path(self._layout.layers)
 
     def rebuild(self, diff_id: str, out_fd: int) -> int:
         """Write the layer's tar, byte for byte as it came, to `out_fd`; returns its length.
@@ -268,29 +264,32 @@ class LayerStore:
             if left:
                 raise StorageError(f"deleting {left[0]}: not permitted", UNMAPPED)
 
-    def sweep(self) -> None:
-        """Remove what killed processes left in tmp/: nobody holds the lock of their directories any more.
+    def delete_unlocked(self, path: str) -> None:
+        """As `delete`, unless a process holds the lock of the directory `path`: it writes there, or deletes it itself.
 
         What belongs to ids that are not mapped now stays for a sweep under which they are.
         """
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.delete(path)
+        except (BlockingIOError, StorageError):
+            pass
+        finally:
+            os.close(lock)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left in tmp/: nobody holds the lock of their directories any more."""
         if self._swept:
             return
         self._swept = True
         for name in os.listdir(self._layout.tmp):
             if not name.startswith(("layer-", "gone-")):
                 continue
-            path = f"{self._layout.tmp}/{name}"
-            try:
-                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            except OSError:
-                continue
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self.delete(path)
-            except (BlockingIOError, StorageError):
-                pass
-            finally:
-                os.close(fd)
+            self.delete_unlocked(f"{self._layout.tmp}/{name}")
 
 
 def _suffix(place: str) -> str:
