@@ -8,7 +8,6 @@ import struct
 from rootless.kernel.libc import SyscallError, check, libc, syscall, text
 
 _PR_SET_PDEATHSIG = 1
-_PR_GET_DUMPABLE = 3
 _PR_SET_DUMPABLE = 4
 _PR_SET_KEEPCAPS = 8
 _PR_SET_NAME = 15
@@ -46,10 +45,6 @@ def set_no_new_privs() -> None:
 def set_dumpable(dumpable: bool) -> None:
     """Whether our /proc/PID belongs to us; a change of credentials turns it off, and /proc/self/fd with it."""
     _prctl("PR_SET_DUMPABLE", _PR_SET_DUMPABLE, int(dumpable))
-
-
-def get_dumpable() -> bool:
-    return _prctl("PR_GET_DUMPABLE", _PR_GET_DUMPABLE, 0) == 1
 
 
 def set_keep_caps(keep: bool) -> None:

@@ -33,11 +33,6 @@ def interpreter_is_exposed() -> bool:
     return found.st_uid == os.geteuid() or bool(found.st_mode & 0o022)
 
 
-def is_sealed() -> bool:
-    """Whether this process runs from a sealed copy already."""
-    return os.readlink(_EXECUTABLE).startswith("/memfd:")
-
-
 def move_into_copy(
     resumption: Callable[..., NoReturn], channel: Channel, keep_fds: Iterable[int], *arguments: Any
 ) -> NoReturn:

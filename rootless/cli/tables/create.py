@@ -5,7 +5,6 @@ from __future__ import annotations
 from rootless.cli.options import ANY, BOOL, CHOICE, CSV, LIST, STR, UINT, Argument, Command, Option
 
 PULL = ("always", "missing", "never", "newer")
-STREAMS = ("stdin", "stdout", "stderr")
 
 _SHARED = (
     Option("--add-host", LIST, "Add a line to /etc/hosts", metavar="NAME:IP"),
