@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from storage.store import Store
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
-_DONTWAIT, _NOSIGNAL = 0x40, 0x4000
 _MOST_PENDING = 16  # messages of input that wait for the monitor
 
 
@@ -155,7 +154,7 @@ class Attachment:
     def _take_message(self) -> int | None:
         """Handle one message of the monitor; the exit code where it was the last."""
         try:
-            message = self._connection.recv(CHUNK + 1, _DONTWAIT)
+            message = self._connection.recv(CHUNK + 1, _socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
         except OSError:
@@ -209,7 +208,7 @@ class Attachment:
     def _flush(self) -> None:
         try:
             while self._pending:
-                self._connection.send(self._pending[0], _DONTWAIT | _NOSIGNAL)
+                self._connection.send(self._pending[0], _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
                 del self._pending[0]
         except BlockingIOError:
             pass
@@ -249,7 +248,7 @@ class Attachment:
         size = terminal.size_of_ours()
         if size is not None:
             try:
-                self._connection.send(b"W%d,%d" % size, _DONTWAIT | _NOSIGNAL)
+                self._connection.send(b"W%d,%d" % size, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
             except OSError:
                 pass
 

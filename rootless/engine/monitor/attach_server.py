@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 SOCKET_NAME = "attach.sock"
-_DONTWAIT = 0x40
-_NOSIGNAL = 0x4000
 
 
 def listen(directory: str) -> Any:
@@ -56,7 +54,7 @@ class Client:
     def flush(self) -> None:
         try:
             while self.pending:
-                self.socket.send(self.pending[0], _DONTWAIT | _NOSIGNAL)
+                self.socket.send(self.pending[0], _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
                 del self.pending[0]
         except BlockingIOError:
             pass
@@ -67,7 +65,7 @@ class Client:
     def receive(self) -> bytes | None:
         """The next message; b"" when the client is gone, None when there is none now."""
         try:
-            message: bytes = self.socket.recv(CHUNK + 1, _DONTWAIT)
+            message: bytes = self.socket.recv(CHUNK + 1, _socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
         except OSError:

@@ -6,6 +6,7 @@ O_NONBLOCK would surprise; so a pipe or terminal is opened once more, and a sock
 
 from __future__ import annotations
 
+import _socket
 import posix as os
 import select
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 CHUNK = 65536
 _SAFE = 4096  # PIPE_BUF: what a pipe that polls as writable takes without waiting
-_DONTWAIT = 0x40
-_NOSIGNAL = 0x4000
 _FORMAT = 0o170000
 _FIFO, _CHARACTER, _SOCKET = 0o010000, 0o020000, 0o140000
 
@@ -55,7 +54,7 @@ class Output:
         try:
             while view:
                 if self._socket is not None:
-                    count = self._socket.send(view[:CHUNK], _DONTWAIT | _NOSIGNAL)
+                    count = self._socket.send(view[:CHUNK], _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
                 elif self._most < CHUNK and not _writable(self.fd):
                     break
                 else:
@@ -76,8 +75,6 @@ class Output:
             self.gone = True
             return
         if kind == _SOCKET:
-            import _socket
-
             self._socket = _socket.socket(fileno=os.dup(self.fd))
         elif kind in (_FIFO, _CHARACTER):
             try:
