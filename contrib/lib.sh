@@ -77,6 +77,9 @@ become_user() {
     id "$name" >/dev/null 2>&1 || { say "making the ordinary user $name"; useradd -m -s /bin/bash "$name"; }
     ensure_subids "$name"
     home=$(getent passwd "$name" | cut -d: -f6)
+    if [ -e "$home/rootless-tree" ] && [ ! -e "$home/rootless-tree/contrib/lib.sh" ]; then
+        die "$home/rootless-tree is in the way and no copy of this tree" "move it away"
+    fi
     rm -rf "$home/rootless-tree"
     mkdir "$home/rootless-tree"
     tar -C "$checkout" --exclude=./.venv --exclude=__pycache__ --exclude='./.*_cache' -cf - . | tar -C "$home/rootless-tree" -xf - --no-same-owner
