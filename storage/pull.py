@@ -17,7 +17,7 @@ from storage.lookup import Image, find_image
 from storage.platforms import Platform, host_platform
 from storage.policy import check as check_policy
 from storage.progress import Progress
-from storage.references import Reference, split_transport
+from storage.references import LOADABLE, Reference, split_transport
 from storage.registries_conf import Endpoint, RegistriesConf, load, with_tls_verify
 from storage.store import Store
 
@@ -77,7 +77,7 @@ def _without_transport(text: str) -> str:
     transport, rest = split_transport(text)
     if transport in ("", "docker"):
         return rest
-    if transport in ("docker-archive", "oci-archive", "oci", "dir"):
+    if transport in LOADABLE:
         raise UsageError(f"pulling {text}: that is not in a registry", f"rootless load -i {rest.partition(':')[0]}")
     raise UsageError(f"pulling {text}: images cannot be fetched from {transport}", "name an image of a registry")
 

@@ -15,6 +15,7 @@ LONGEST_PATH = 255
 LONGEST_TAG = 128
 
 TRANSPORTS = ("containers-storage", "dir", "docker", "docker-archive", "docker-daemon", "oci", "oci-archive", "sif")
+LOADABLE = ("dir", "docker-archive", "oci", "oci-archive")  # what `load` reads
 
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _LETTERS = _LOWER | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -84,6 +85,9 @@ def parse(text: str) -> Reference:
         raise _invalid(text, "64 hexadecimal digits are the id of an image, not a name")
     if "://" in text:
         raise _invalid(text, "it is a URL", f"leave {text.partition('://')[0][:_SHOWN]}:// away")
+    transport, place = split_transport(text)
+    if transport in LOADABLE and place.startswith(("/", ".")):
+        raise _invalid(text, "it is a place of files", f"rootless load -i {place.partition(':')[0]}")
     rest, at, digest = text.partition("@")
     if at:
         _check_digest(text, digest)

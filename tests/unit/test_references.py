@@ -85,6 +85,8 @@ def test_names_are_normalised_as_docker_does(text: str, full: str | None, famili
         ("[fe80::1%eth0]:5000/foo", "IPv6"),
         ("::1/foo", "not the name of a host"),
         ("https://example.com/foo", "URL"),
+        ("oci-archive:/tmp/x.tar", "place of files"),
+        ("dir:./x", "place of files"),
         ("-host.com/foo", "not the name of a host"),
         ("a b", "not a name"),
         ("aa\nbb", "not a name"),
