@@ -15,6 +15,7 @@ from rootless.runtime.enter import enter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from rootless.engine.records import Container
@@ -66,23 +67,24 @@ def exec_foreground(
     if request.tty:
         return _exec_on_terminal(target, tell, detach_keys)
     # What a container may hold of ours is a pipe or /dev/null. A terminal it could read, a file it could open anew.
-    plain = [fd for fd in (1, 2) if _is_harmless(fd)]
-    stdio: list[int | None] = [None, 1, 2]
+    wanted = (0, 1, 2) if request.interactive else (1, 2)
+    # Users other than root can open only a pipe that is theirs as /dev/stdout. Ours stay ours: others hold them too.
+    shared = [fd for fd in wanted if _is_harmless(fd)] if target.is_root else []
+    stdio: list[int | None] = [None, None, None]
     ours = {0: -1, 1: -1, 2: -1}
-    for fd in (1, 2):
-        if fd not in plain:
-            ours[fd], stdio[fd] = os.pipe2(os.O_CLOEXEC)
-    if request.interactive:
-        if _is_harmless(0):
-            stdio[0] = 0
-        else:
+    for fd in wanted:
+        if fd in shared:
+            stdio[fd] = fd
+        elif fd == 0:
             stdio[0], ours[0] = os.pipe2(os.O_CLOEXEC)
+        else:
+            ours[fd], stdio[fd] = os.pipe2(os.O_CLOEXEC)
     from rootless.engine.monitor.loop import PROXIED
 
     # The command may show signs of life before `Monitor.run` lets signals in: one that answers them waits till then.
     _signal.pthread_sigmask(_signal.SIG_BLOCK, PROXIED)
     try:
-        entered = target.enter(stdio, True)
+        entered = target.enter(stdio, True, shared)
     except BaseException:
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
         raise
@@ -110,7 +112,7 @@ class _Target:
         self.interactive = request.interactive
         self.pidfd = -1
         pidfd = None
-        if container.state == "running":
+        if container.alive and container.state != "initialized":  # also while `stop` waits for its end
             pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
         if pidfd is None:
             raise ConflictError(
@@ -123,13 +125,14 @@ class _Target:
         self.user = request.user
         if self.user is None:
             self.user = loads(container.request).get("user") or ""
+        self.is_root = self.user.partition(":")[0] in ("", "0", "root")
         self.seccomp = None
         if not request.privileged:
             from rootless.engine.seccomp import seccomp_filter
 
             self.seccomp = seccomp_filter(store, config)
 
-    def enter(self, stdio: list[int | None], die_with_caller: bool) -> Entered:
+    def enter(self, stdio: list[int | None], die_with_caller: bool, foreign: Sequence[int] = ()) -> Entered:
         entered = enter(
             self.container.pid,
             self.pidfd,
@@ -138,6 +141,7 @@ class _Target:
             stdio=stdio,
             seccomp=self.seccomp,
             die_with_caller=die_with_caller,
+            foreign=foreign,
         )
         os.close(self.pidfd)
         return entered
@@ -163,11 +167,15 @@ def _process(of_container: dict[str, Any], request: ExecRequest) -> dict[str, An
 
 
 def _is_harmless(fd: int) -> bool:
+    """Whether it is a pipe without a name, or /dev/null. A fifo is a file of ours: the container's root, as whom we are
+    seen in there, could change its owner and its mode."""
     try:
         found = os.fstat(fd)
+        if stat.S_ISFIFO(found.st_mode):
+            return os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
     except OSError:
         return False
-    return stat.S_ISFIFO(found.st_mode) or (stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3))
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3)
 
 
 def _state(entered: Entered, ours: dict[int, int], tty: bool, clients: list[int]) -> dict[str, Any]:

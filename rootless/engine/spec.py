@@ -322,6 +322,9 @@ def build(
 def groups(request: CreateRequest) -> list[int]:
     """`--group-add` as numbers. Raises UsageError for names, which would have to be looked up in the image."""
     for text in request.group_add:
-        if not (text.isascii() and text.isdigit()):
-            raise UsageError(f"--group-add {text}: not a number", "give the group's number in the container")
+        if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= 0x7FFFFFFF):
+            raise UsageError(
+                f"--group-add {text}: not a number between 0 and {0x7FFFFFFF}",
+                "give the group's number in the container",
+            )
     return [int(text) for text in request.group_add]

@@ -256,8 +256,10 @@ def open_log(store: Store, container_id: str, request: CreateRequest) -> int:
     if request.log_driver == "none":
         return -1
     path = log_path(store, container_id, request.log_opt)
+    # Non-blocking: a fifo that nobody reads would hold up the start, and later the container.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(path, flags, 0o600)
     except OSError as error:
         from rootless.errors import RootlessError
 

@@ -38,7 +38,12 @@ def stop(store: Store, reference: str, timeout: int | None = None) -> None:
         timeout = request.get("stop_timeout", DEFAULT_TIMEOUT)
     if container.state == records.RUNNING:
         records.update_if(store.db, container, state=records.STOPPING)
-    _end(store, container, number, timeout)
+    try:
+        _end(store, container, number, timeout)
+    except BaseException:  # Ctrl-C: nobody is stopping it any more
+        if container.state == records.STOPPING:
+            records.update_if(store.db, container, state=records.RUNNING)
+        raise
 
 
 def kill(store: Store, reference: str, signal: str = "KILL") -> None:

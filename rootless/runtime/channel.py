@@ -87,6 +87,8 @@ def describe_error(error: BaseException) -> tuple[str, str, str | None, int]:
     if isinstance(error, OSError):
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return "KernelError", f"{place}{error.strerror}", None, 125
+    if isinstance(error, MemoryError):
+        return "KernelError", "starting the container: out of memory", "did you set --ulimit as, data or rss?", 125
     return "RootlessError", f"internal error: {type(error).__name__}: {error}", None, 125
 
 

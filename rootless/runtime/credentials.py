@@ -20,6 +20,7 @@ from rootless.kernel.seccomp import load_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from rootless.runtime.users import User
@@ -79,11 +80,12 @@ def _write_own(name: str, value: str, what: str) -> None:
         raise KernelError(f"setting {what} {value}: {error.strerror}") from None
 
 
-def become_user(process: dict[str, Any], user: User, single: bool) -> list[str]:
+def become_user(process: dict[str, Any], user: User, single: bool, foreign: Sequence[int] = ()) -> list[str]:
     """Leave the caller's keys behind, drop bounding capabilities and take on the user's ids; returns warnings. Raises
     UsageError for unmapped ids.
 
-    `single` says that only one group exists here, so that supplementary ones cannot be had.
+    `single` says that only one group exists here, so that supplementary ones cannot be had; `foreign` names those of
+    the descriptors 0, 1, 2 that others use too, and whose pipes stay with their owner.
     """
     warnings = []
     if not leave_session_keyring():
@@ -97,7 +99,7 @@ def become_user(process: dict[str, Any], user: User, single: bool) -> list[str]:
         _change(f"groups {' '.join(map(str, user.groups))}", single, os.setgroups, user.groups)
     if user.uid:
         set_keep_caps(True)
-        own_pipes(user.uid)
+        own_pipes(user.uid, foreign)
     if user.gid:
         _change(f"gid {user.gid}", single, os.setresgid, user.gid, user.gid, user.gid)
     if user.uid:
@@ -123,10 +125,11 @@ def _change(what: str, single: bool, call: Any, *ids: Any) -> None:
         raise KernelError(f"running as {what}: {error.strerror}") from None
 
 
-def own_pipes(uid: int) -> None:
-    """Give pipes on standard input, output and error to the user, who could not open /dev/stdout otherwise."""
+def own_pipes(uid: int, foreign: Sequence[int] = ()) -> None:
+    """Give pipes on standard input, output and error to the user, who could not open /dev/stdout otherwise; but not
+    the `foreign` ones: their owner could not open them any more."""
     for fd in range(3):
-        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+        if fd not in foreign and stat.S_ISFIFO(os.fstat(fd).st_mode):
             try:
                 os.fchown(fd, uid, -1)
             except OSError:  # a pipe of somebody else's: it can be used, only not opened anew

@@ -34,6 +34,7 @@ from rootless.runtime.users import resolve_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, NoReturn
 
 _SIGKILL = 9
@@ -62,11 +63,13 @@ def enter(
     seccomp: bytes | None = None,
     preserve_fds: int = 0,
     die_with_caller: bool = True,
+    foreign: Sequence[int] = (),
 ) -> Entered:
     """Run an OCI process object in the container whose pid 1 is `pid` and `pidfd`; returns once its program runs.
 
     `user`, `stdio`, `seccomp` and `preserve_fds` are as in a launch plan (see Launch.send); with process["terminal"] it
-    gets a terminal of the container's own. The caller has one thread. Raises CommandNotFoundError (127),
+    gets a terminal of the container's own. `foreign`: which of 0, 1, 2 the caller shares with others, so that they do
+    not become the container's user's. The caller has one thread. Raises CommandNotFoundError (127),
     CannotInvokeError (126), ConflictError where the container does not run, or RootlessError.
     """
     order = {
@@ -78,6 +81,7 @@ def enter(
         "seccomp": seccomp,
         "preserve_fds": preserve_fds,
         "die_with_caller": die_with_caller,
+        "foreign": list(foreign),
         "exposed": interpreter_is_exposed(),
     }
     ours, theirs = pair()
@@ -193,7 +197,7 @@ def _become(channel: Channel, order: dict[str, Any], single: bool) -> None:
         console = Console(devpts, process.get("consoleSize"))
         os.close(devpts)
         console.attach(found.uid)
-    warnings = become_user(process, found, single)
+    warnings = become_user(process, found, single, order["foreign"])
     program = program_of(process, found)
     channel.send("prepared", warnings, console.master if console is not None else None)
     if console is not None:

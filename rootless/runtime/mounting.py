@@ -129,7 +129,7 @@ def attach(mount: int, place: int, path: str) -> None:
         move_mount(mount, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
     except SyscallError as error:
         what = os.strerror(error.errno or 0)
-        if error.errno == errno.ENOTDIR:
+        if is_directory(mount) != is_directory(place):
             what = "one is a directory and the other is not"
         raise RootlessError(f"mounting on {path}: {what}") from None
 

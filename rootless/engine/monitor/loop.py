@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _END_OF_INPUT = b"\x04"  # what a terminal takes for the end of input
 _READABLE = POLLIN | POLLHUP | POLLERR
 _LAST_FLUSH_MS = 10_000
+_MOST_IN_A_PIPE = 1 << 20  # what users may make of one (fs.pipe-max-size)
 PROXIED = tuple(
     getattr(_signal, name)
     for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCONT", "SIGWINCH")
@@ -137,13 +138,13 @@ class Monitor:
             mask |= POLLOUT
         self._watch(fd, mask, self._source_ready)
 
-    def _pump(self, fd: int) -> bool:
-        """Read once from the container; False where there is nothing more now."""
+    def _pump(self, fd: int) -> int:
+        """Read once from the container; how much there was, 0 where there is nothing more now."""
         data = read(fd)
         if not data:
             if data is not None:
                 self._close_source(fd)
-            return False
+            return 0
         number = self._sources[fd]
         if self._log is not None:
             self._log.write(b"stdout" if number == 1 else b"stderr", data)
@@ -152,14 +153,14 @@ class Monitor:
             own.offer(data)
             if own.gone:  # nobody reads: let the container know, as a pipeline would
                 self._close_source(fd)
-                return False
+                return 0
         if self._clients:
             message = (b"1" if number == 1 else b"2") + data
             for client in list(self._clients.values()):
                 if client.follows:
                     client.offer(message)
         self._arrange()
-        return True
+        return len(data)
 
     def _close_source(self, fd: int) -> None:
         del self._sources[fd]
@@ -357,10 +358,12 @@ class Monitor:
         assert self.status is not None
         code = os.waitstatus_to_exitcode(self.status)
         code = 128 - code if code < 0 else code
-        # With pid 1 all its processes are gone; what they wrote is in the pipes and bounded by them.
+        # What was written before the end is in the pipes. Others may go on writing: processes that an exec'ed command
+        # has left behind, and whoever was sent the descriptor.
         for fd in list(self._sources):
-            while self._pump(fd):
-                pass
+            left = _MOST_IN_A_PIPE
+            while left > 0 and (count := self._pump(fd)):
+                left -= count
         try:
             if self._end is not None:
                 self._end(self.state, code)
