@@ -19,12 +19,12 @@ def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
     return process.returncode, out.decode(), error.decode()
 
 
-@pytest.mark.parametrize("network", ["none", "slirp4netns"])
-def test_thirty_two_runs_all_succeed(rl: Rootless, image: str, network: str) -> None:
+@pytest.mark.parametrize(("count", "network"), [(100, "none"), (32, "slirp4netns")])
+def test_many_runs_all_succeed(rl: Rootless, image: str, count: int, network: str) -> None:
     script = "echo $1; hostname; touch /mine; ls / | grep -c mine"
     processes = [
         rl.popen("run", "--rm", "--network", network, "--hostname", f"h{n}", image, "sh", "-c", script, "sh", str(n))
-        for n in range(32)
+        for n in range(count)
     ]
     for number, process in enumerate(processes):
         assert finish(process) == (0, f"{number}\nh{number}\n1\n", "")
