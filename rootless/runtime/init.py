@@ -37,7 +37,7 @@ from rootless.runtime.inheritance import (
     seal_imports,
     use_own_null,
 )
-from rootless.runtime.loopback import bring_up_loopback
+from rootless.runtime.loopback import bring_up_loopback, let_root_ping
 from rootless.runtime.reentry import function_of, move_into_copy, name_of
 from rootless.runtime.rootfs import Assembly
 from rootless.runtime.users import resolve_user
@@ -132,6 +132,8 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
     stdio = plan.get("stdio") or [0, 1, 2]
     arrange_descriptors(channel, stdio, plan.get("preserve_fds") or 0)
     os.umask(0)
+    if flags & CLONE_NEWNET:
+        let_root_ping()
     if flags & CLONE_NEWCGROUP:
         unshare(CLONE_NEWCGROUP)
     if flags & CLONE_NEWTIME:
