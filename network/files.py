@@ -1,7 +1,4 @@
-"""What a container finds in /etc/hosts and /etc/resolv.conf (hosts(5), resolv.conf(5)).
-
-Nothing is taken over from the host's /etc/hosts: what the host calls itself is not the container's business.
-"""
+"""What a container finds in /etc/hosts and /etc/resolv.conf (hosts(5), resolv.conf(5))."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ _LOCAL = """\
 ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 """
+_HOSTS = "/etc/hosts"
 _STUB_RESOLVER = "127.0.0.53"
 _RESOLV_CONF = "/etc/resolv.conf"
 _RESOLVED_CONF = "/run/systemd/resolve/resolv.conf"
@@ -54,12 +52,15 @@ def parse_add_host(text: str) -> tuple[str, list[str]]:
     return address, found
 
 
-def hosts(names: list[str], address: str | None, extra: list[str], host_address: str | None = None) -> str:
+def hosts(
+    names: list[str], address: str | None, extra: list[str], host_address: str | None = None, host_text: str = ""
+) -> str:
     """Content of /etc/hosts.
 
     `names`: the container's own (hostname, name, aliases), reached at `address`, which is None on the host's network;
     `extra`: --add-host as typed, which win over what follows; `host_address`: how the container reaches the host, if it
-    can. Raises UsageError, also for `host-gateway` where the host cannot be reached.
+    can; `host_text`: `host_hosts()`, of which those names are taken over that nothing else here has defined. Raises
+    UsageError, also for `host-gateway` where the host cannot be reached.
     """
     lines = []
     for text in extra:
@@ -75,7 +76,28 @@ def hosts(names: list[str], address: str | None, extra: list[str], host_address:
     own = [name for number, name in enumerate(names) if name and name not in names[:number]]
     if address is not None and own:
         lines.append(f"{address}\t{' '.join(own)}\n")
+    if host_text:
+        defined = {word for line in "".join(lines).splitlines() for word in line.split()[1:]}
+        for target, aliases in parse_hosts(host_text):
+            left = [name for name in aliases if name not in defined]
+            if left:
+                lines.append(f"{target}\t{' '.join(left)}\n")
     return "".join(lines)
+
+
+def parse_hosts(text: str) -> list[tuple[str, list[str]]]:
+    """(address, names) of every line of a hosts file that has both; other lines and comments are passed over."""
+    found = []
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if len(words) > 1 and is_ip(words[0].partition("%")[0]):
+            found.append((words[0], words[1:]))
+    return found
+
+
+def host_hosts() -> str:
+    """The host's /etc/hosts; "" without one."""
+    return _read(_HOSTS)
 
 
 def host_address() -> str | None:

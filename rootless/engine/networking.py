@@ -83,7 +83,7 @@ def etc_files(request: CreateRequest, mode: str, options: str, hostname: str, na
         address = "127.0.0.1"
     found = {"hostname": hostname + "\n"}
     if not request.no_hosts:
-        found["hosts"] = files.hosts([hostname, name], address, request.add_host, gateway)
+        found["hosts"] = files.hosts([hostname, name], address, request.add_host, gateway, files.host_hosts())
     found["resolv.conf"] = files.resolv_conf(
         request.dns,
         request.dns_search,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network.files import check_dns, hosts, parse_add_host, parse_resolv_conf, resolv_conf
+from network.files import check_dns, hosts, parse_add_host, parse_hosts, parse_resolv_conf, resolv_conf
 from rootless.errors import UsageError
 
 HOST = """\
@@ -53,6 +53,37 @@ def test_host_gateway_stands_for_the_host() -> None:
     assert table(hosts([], None, ["db:host-gateway"], "192.0.2.9"))["192.0.2.9"][0] == "db"
     with pytest.raises(UsageError, match="no address that this container could reach"):
         hosts([], None, ["db:host-gateway"], None)
+
+
+HOSTS_FILE = """\
+127.0.0.1 localhost
+127.0.1.1 laptop.example laptop  # the host's own name
+::1 localhost ip6-localhost
+192.0.2.50\tintranet web db
+fe80::1%eth0 router
+not-an-address name
+192.0.2.51
+"""
+
+
+def test_the_hosts_file_of_the_host_is_taken_over_behind_what_the_container_defines() -> None:
+    text = hosts(["web"], "10.0.2.100", ["db:192.0.2.7"], "192.0.2.2", HOSTS_FILE)
+    found = table(text)
+    assert found["127.0.0.1"] == ["localhost"]
+    assert text.count("127.0.0.1") == 1
+    assert found["127.0.1.1"] == ["laptop.example", "laptop"]
+    assert found["192.0.2.50"] == ["intranet"], "web is the container, db was asked for otherwise"
+    assert found["fe80::1%eth0"] == ["router"]
+    assert "name" not in text.split()
+    assert "192.0.2.51" not in text
+    assert text.index("10.0.2.100") < text.index("192.0.2.50")
+
+
+@given(st.text())
+def test_any_hosts_file_can_be_read(text: str) -> None:
+    for address, names in parse_hosts(text):
+        assert address
+        assert names
 
 
 @pytest.mark.parametrize("text", ["db:[::1]", "db:::1"])
