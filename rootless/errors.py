@@ -4,6 +4,7 @@
     |-- UsageError               125   the command line or an option value is wrong
     |-- NotFoundError            125   no such container, image, volume, network (verbs whose peers exit with 1 say so)
     |-- ConflictError            125   name taken, still in use, wrong state
+    |   `-- OvertakenError       125   another command was faster; who looks again sees what has become of it
     |-- KernelError              125   a system call refused; names the call and the path
     |-- StorageError             125   the store: damaged, full, not writable, newer than we are
     |   |-- DiskFullError        125   no room left for the database
@@ -44,6 +45,10 @@ class NotFoundError(RootlessError):
 
 
 class ConflictError(RootlessError):
+    pass
+
+
+class OvertakenError(ConflictError):
     pass
 
 

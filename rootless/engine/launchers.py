@@ -68,7 +68,7 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
 
 
 def existing_container(store: Store, container: Container, tell: Tell) -> Launcher:
-    """What runs a container that does not run now."""
+    """What runs a container that does not run now; it raises OvertakenError where another starts or removes it."""
     from rootless.engine.request import CreateRequest
     from rootless.jsontext import loads
 
@@ -79,13 +79,13 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
         starter = Starter(store, network["mode"], request.interactive, request.tty)
         from rootless.engine import records
         from rootless.engine.bundle import read_config
-        from rootless.errors import ConflictError
+        from rootless.errors import OvertakenError
 
         before = container.state
         try:
             pid, start, boot = myself()
             if not records.update_if(store.db, container, monitor_pid=pid, monitor_start=start, boot_id=boot):
-                raise ConflictError(f"starting {container.name}: somebody else has just started or removed it")
+                raise OvertakenError(f"starting {container.name}: somebody else has just started or removed it")
         except BaseException:
             starter.abort()
             raise

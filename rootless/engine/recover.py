@@ -12,7 +12,7 @@ import time
 
 from rootless.engine import cleanup, records
 from rootless.engine.records import Container
-from rootless.errors import ConflictError
+from rootless.errors import ConflictError, NotFoundError
 from rootless.kernel.pidfd import boot_id, state_and_start
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def find(store: Store, reference: str) -> Container:
 
 def refresh(store: Store, container: Container) -> Container:
     """The container with the truth about it, mended in place. Raises NotFoundError where it is gone by now."""
-    return container if _mend(store, container) else records.find(store.db, container.id)
+    return container if _mend(store, container) else _again(store, container)
 
 
 def refresh_all(store: Store, alive: bool = False) -> list[Container]:
@@ -49,8 +49,15 @@ def settled(store: Store, container: Container) -> Container:
         if time.monotonic() > deadline:
             raise ConflictError(f"waiting for {container.name}: process {container.monitor_pid} is busy with it")
         time.sleep(0.01)
-        container = refresh(store, records.find(store.db, container.id))
+        container = refresh(store, _again(store, container))
     return container
+
+
+def _again(store: Store, container: Container) -> Container:
+    current = records.get(store.db, container.id)
+    if current is None:
+        raise NotFoundError(f"container {container.name}: it was removed", "`rootless ps -a` lists what there is")
+    return current
 
 
 def _mend(store: Store, container: Container) -> bool:

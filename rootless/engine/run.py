@@ -8,6 +8,7 @@ run -t, start -a -t     a forked child is; this process is its first attached cl
 from __future__ import annotations
 
 from rootless.engine.launchers import existing_container, new_container
+from rootless.errors import OvertakenError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,10 +43,14 @@ def start_detached(store: Store, reference: str, tell: Tell) -> str:
 
     Raises NotFoundError, ConflictError, RootlessError.
     """
-    container = _startable(store, reference)
-    if container.alive:
-        return container.id
-    return _in_child(store, existing_container(store, container, tell), [])[0]
+    while True:
+        container = _startable(store, reference)
+        if container.alive:
+            return container.id
+        try:
+            return _in_child(store, existing_container(store, container, tell), [])[0]
+        except OvertakenError:
+            continue
 
 
 def start_attached(
@@ -57,19 +62,22 @@ def start_attached(
     sig_proxy: bool = True,
 ) -> int:
     """Start a stopped container and stay until it has ended; its exit code. One that runs already is attached to."""
-    container = _startable(store, reference)
-    if container.alive:
-        from rootless.engine.attach import attach
-
-        return attach(store, container.id, interactive, detach_keys, sig_proxy)
     from rootless.engine.request import CreateRequest
     from rootless.jsontext import loads
 
-    request = CreateRequest.from_plain(loads(container.request))
-    launcher = existing_container(store, container, tell)
-    if request.tty:
-        return _follow_child(store, launcher, interactive, detach_keys, sig_proxy)
-    return _be_monitor(store, launcher, interactive, sig_proxy)
+    while True:
+        container = _startable(store, reference)
+        if container.alive:
+            from rootless.engine.attach import attach
+
+            return attach(store, container.id, interactive, detach_keys, sig_proxy)
+        launcher = existing_container(store, container, tell)
+        try:
+            if CreateRequest.from_plain(loads(container.request)).tty:
+                return _follow_child(store, launcher, interactive, detach_keys, sig_proxy)
+            return _be_monitor(store, launcher, interactive, sig_proxy)
+        except OvertakenError:
+            continue
 
 
 def _startable(store: Store, reference: str) -> Container:

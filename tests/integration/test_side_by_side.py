@@ -89,6 +89,17 @@ def test_ps_inspect_and_images_tell_the_truth_while_containers_come_and_go(rl: R
     assert "created" in seen
 
 
+def test_starts_and_restarts_of_one_container_wait_for_each_other(rl: Rootless, image: str) -> None:
+    for _ in range(3):
+        rl("create", "--name", "c", *NONE, image, "sleep", "60")
+        verbs = [("start", "c")] * 4 + [("restart", "-t", "0", "c")] * 3
+        for process in [rl.popen(*words) for words in verbs]:
+            code, _, error = finish(process)
+            assert (code, error) == (0, "")
+        assert rl.status("c") == "running"
+        rl("rm", "-f", "-t", "0", "c")
+
+
 def test_everyone_may_remove_everything_at_once(rl: Rootless, image: str) -> None:
     names = [f"c{number}" for number in range(8)]
     for process in [rl.popen("run", "-d", "--name", name, *NONE, image, "sleep", "60") for name in names]:
