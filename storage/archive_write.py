@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Callable
 
 from rootless.errors import StorageError
+from rootless.kernel.files import write_all
 from storage.progress import Progress
 
 _BLOCK = 512
@@ -83,6 +84,4 @@ class ArchiveWriter:
         self._write(bytes(-size % _BLOCK))
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        write_all(self._descriptor, data)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 from rootless.errors import RootlessError
-from rootless.kernel.files import sync_file_system
+from rootless.kernel.files import sync_file_system, write_all
 from storage import compress
 from storage.layer_names import OWNERS, SINGLE
 from storage.layout import drop_default_acl
@@ -58,9 +58,7 @@ def rebuild(layer_fd: int, out_fd: int) -> tuple[str, int]:
 
     def write(data: bytes) -> None:
         digest.update(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(out_fd, view) :]
+        write_all(out_fd, data)
 
     length = rebuild_tar(layer_fd, write)
     return digest.hexdigest(), length
@@ -75,7 +73,7 @@ def _write_notes(layer_fd: int, notes: dict[str, list[bytes] | list[tuple[bytes,
 def _write_file(layer_fd: int, name: str, content: str) -> None:
     fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=layer_fd)
     try:
-        os.write(fd, content.encode())
+        write_all(fd, content.encode())
     finally:
         os.close(fd)
 

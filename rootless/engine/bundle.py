@@ -6,6 +6,7 @@ import os
 
 from rootless.errors import StorageError
 from rootless.jsontext import dumps, loads
+from rootless.kernel.files import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,6 @@ def write_new(path: str, text: str) -> None:
     """Write a file that must not exist yet."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
-        os.write(fd, text.encode("utf-8", "surrogateescape"))
+        write_all(fd, text.encode("utf-8", "surrogateescape"))
     finally:
         os.close(fd)

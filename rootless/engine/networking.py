@@ -6,6 +6,7 @@ import os
 
 from rootless.errors import UsageError
 from rootless.jsontext import dumps
+from rootless.kernel.files import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def write_etc_files(directory: str, found: dict[str, str]) -> list[dict[str, Any
         fd = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
             os.fchmod(fd, 0o644)  # whatever the umask: the container's users read it
-            os.write(fd, content.encode())
+            write_all(fd, content.encode())
         finally:
             os.close(fd)
         mounts.append(

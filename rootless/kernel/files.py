@@ -43,6 +43,13 @@ def openat2(dirfd: int, path: str | bytes, flags: int, mode: int = 0, resolve: i
     raise AssertionError
 
 
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of `data`. A disk that becomes full takes a part of it first and says so at the next attempt only."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 def reflink(dst_fd: int, src_fd: int) -> bool:
     """Make one file a clone of another that shares its blocks (FICLONE); False where the file system cannot."""
     try:

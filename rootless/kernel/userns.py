@@ -10,6 +10,7 @@ import marshal
 import os
 
 from rootless.errors import KernelError, RootlessError
+from rootless.kernel.files import write_all
 from rootless.kernel.idmaps import start_mapping
 from rootless.kernel.libc import SyscallError
 from rootless.kernel.mounts import MS_PRIVATE, MS_REC, mount
@@ -202,9 +203,7 @@ def _child(
             answer = marshal.dumps((True, func(*args)))
         except Exception as error:
             answer = marshal.dumps((False, _describe(error)))
-        view = memoryview(answer)
-        while view:
-            view = view[os.write(writer, view) :]
+        write_all(writer, answer)
         code = 0
     finally:
         os._exit(code)

@@ -10,6 +10,7 @@ import os
 
 from rootless.errors import UsageError
 from rootless.kernel.capabilities import mask
+from rootless.kernel.files import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _save(place: str, content: bytes) -> None:
         os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, content)
+            write_all(fd, content)
             os.fsync(fd)
         finally:
             os.close(fd)

@@ -18,6 +18,7 @@ import struct
 from collections.abc import Callable
 
 from rootless.errors import StorageError
+from rootless.kernel.files import write_all
 
 _MAGIC = b"rootless layer record 1\n"
 _RAW = struct.Struct("<cI")
@@ -60,18 +61,12 @@ class RecordWriter:
         data = self._compressor.compress(b"".join(self._parts))
         self._parts.clear()
         if data:
-            _write_all(self._fd, data)
+            write_all(self._fd, data)
 
     def close(self) -> None:
         """Write what is left."""
         self._flush()
-        _write_all(self._fd, self._compressor.flush())
-
-
-def _write_all(fd: int, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+        write_all(self._fd, self._compressor.flush())
 
 
 def open_below(path: bytes, flags: int, dir_fd: int) -> int:

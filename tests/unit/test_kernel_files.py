@@ -17,6 +17,7 @@ from rootless.kernel.files import (
     rename_exchange,
     rename_noreplace,
     sync_path,
+    write_all,
 )
 
 
@@ -121,3 +122,15 @@ def test_what_does_not_exist_is_no_failure(tmp_path: Path) -> None:
 
 def test_what_cannot_be_deleted_is_named() -> None:
     assert remove_tree("/etc/passwd") == ["/etc/passwd"]
+
+
+def test_all_is_written_where_the_kernel_takes_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[bytes] = []
+
+    def take_three(fd: int, data: memoryview) -> int:
+        taken.append(bytes(data[:3]))
+        return len(taken[-1])
+
+    monkeypatch.setattr(os, "write", take_three)
+    write_all(1, b"a whole line")
+    assert taken == [b"a w", b"hol", b"e l", b"ine"]
