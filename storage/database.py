@@ -19,7 +19,10 @@ VERSION = 1
 LOG_LIMIT = 1 << 20  # bytes: reading a log of this size back takes a new process 1 ms
 _LITTLE_ROOM = 128 << 10  # bytes: where a commit might not fit, the reserve is let go beforehand
 
-_NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse.sshfs")
+NETWORK_FILE_SYSTEMS = (
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "ocfs2"),
+    *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "virtiofs", "orangefs", "panfs"),
+)
 
 
 def open_database(path: str) -> Connection:
@@ -108,7 +111,7 @@ def on_network_file_system(path: str) -> bool:
         for line in mounts:
             fields, _, rest = line.partition(" - ")
             if fields.split(" ", 3)[2] == wanted:
-                return rest.split(" ", 1)[0] in _NETWORK_FILE_SYSTEMS
+                return rest.split(" ", 1)[0] in NETWORK_FILE_SYSTEMS
     return False
 
 

@@ -6,11 +6,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "ocfs2"}
-    | {"fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "virtiofs", "orangefs", "panfs"}
-)
-
 
 class Mount(NamedTuple):
     """A line of /proc/self/mountinfo."""

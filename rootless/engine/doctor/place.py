@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Iterator
 
 from rootless.engine.doctor.finding import OK, PROBLEM, WARNING, Finding, as_root
-from rootless.engine.hostfacts import NETWORK_FILE_SYSTEMS, existing_ancestor, mount_of
+from rootless.engine.hostfacts import existing_ancestor, mount_of
 from rootless.errors import RootlessError
 from rootless.kernel.files import reflink, remove_tree
+from storage.database import NETWORK_FILE_SYSTEMS
 from storage.drivers import OVERLAY, VFS
 from storage.layout import Layout
 
