@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from rootless.engine.bundle import read_config
@@ -255,18 +254,8 @@ def _host_config(
 
 def sizes(store: Store, container: Container) -> tuple[int, int]:
     """Bytes that the container has written, and those of its whole root file system."""
-    upper = store.layout.container(container.id) + ("/rootfs" if container.driver == "vfs" else "/upper")
-    written = store.user_namespace().run(_tree_size, upper)
+    from storage.drivers.sizes import written_bytes
+
+    written = written_bytes(container.driver, store.layout.container(container.id), store.user_namespace)
     row = store.db.execute("SELECT size FROM images WHERE id = ?", (container.image_id,)).fetchone()
     return written, written + (row[0] if row else 0)
-
-
-def _tree_size(path: str) -> int:
-    total = 0
-    for directory, _, names in os.walk(path):
-        for name in names:
-            try:
-                total += os.lstat(f"{directory}/{name}").st_size
-            except OSError:
-                continue
-    return total

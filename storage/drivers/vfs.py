@@ -3,6 +3,8 @@ the copy costs metadata only."""
 
 from __future__ import annotations
 
+import os
+
 from rootless.kernel.mounts import MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT, mount
 
 TYPE_CHECKING = False
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from rootless.kernel.userns import UserNamespace
     from storage.layout import Layout
 
+COPIED = "copied"  # a file in the container's directory, made when its copy was complete
+
 
 def build(
     layout: Layout, container_dir: str, diff_ids: Sequence[str], user_namespace: Callable[[], UserNamespace]
@@ -22,6 +26,7 @@ def build(
 
     diffs = [layout.diff(diff_id) for diff_id in diff_ids]
     user_namespace().run(copy_chain, diffs, container_dir + "/rootfs")
+    os.close(os.open(f"{container_dir}/{COPIED}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def bind(plan: dict[str, Any], target: str) -> None:
