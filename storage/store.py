@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """What every command works on. `root`, `runroot`: absolute paths. `driver_request`: --storage-driver or None.
+    """What every command works on. `root`, `runroot`: absolute paths. `driver_request`: --storage-driver or None;
+    another name than a driver's is a UsageError at once.
 
     A process that forks and goes on in the child calls `forget()` there: a database connection does not survive a fork.
     """
@@ -37,6 +38,10 @@ class Store:
     )
 
     def __init__(self, root: str, runroot: str, driver_request: str | None = None) -> None:
+        if driver_request is not None:
+            from storage.drivers import check_name
+
+            check_name(driver_request)
         self.root = root
         self.runroot = runroot
         self.driver_request = driver_request

@@ -34,14 +34,19 @@ UNMAPPED = (
 )
 
 
+def check_name(requested: str | None) -> None:
+    """Raise UsageError where a driver of another name than ours is asked for."""
+    if requested is not None and requested not in DRIVERS:
+        raise UsageError(f"storage driver {requested!r}: not known", f"choose one of {', '.join(DRIVERS)}")
+
+
 def choose_driver(layout: Layout, requested: str | None) -> str:
     """The driver to use: `requested` where it is named, else the best that works here.
 
     What works is tried once and remembered in <root>/driver.json until the kernel changes, or until the programs that
     drivers need come or go. Raises UsageError for an unknown name, StorageError where the requested one cannot work.
     """
-    if requested is not None and requested not in DRIVERS:
-        raise UsageError(f"storage driver {requested!r}: not known", f"choose one of {', '.join(DRIVERS)}")
+    check_name(requested)
     found = _remembered(layout)
     if found is None:
         from storage.drivers.probe import probe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -107,6 +108,18 @@ def test_volumes(rl: Rootless, tmp_path: Path) -> None:
     assert sh(rl, "ls /kept") == "first", "the volume of the image is new for every container"
 
 
+def test_the_size_of_a_container_is_what_it_has_written(rl: Rootless) -> None:
+    def size() -> tuple[int, int]:
+        found = json.loads(rl.out("ps", "-a", "-s", "--format", "json"))[0]["Size"]
+        return found["rwSize"], found["rootFsSize"]
+
+    rl("create", "--name", "c", *NONE, IMAGE, "sh", "-ec", "head -c 100000 /dev/zero > /new; echo 123 >> /lower/one")
+    image = rl.inspect_image(IMAGE)["Size"]
+    assert size() == (0, image)
+    rl("start", "-a", "c")
+    assert size() == (100_006, image + 100_006)
+
+
 def test_twenty_at_once_have_files_of_their_own(rl: Rootless) -> None:
     def wrote_its_own(number: int) -> bool:
         return rl.out("exec", f"c{number}", "cat", "/lower/one") == str(number)
@@ -132,3 +145,15 @@ def _disk_use(place: Path) -> int:
     """KiB of all that we may see below `place`."""
     done = subprocess.run(["du", "-sk", str(place)], check=False, capture_output=True, text=True)
     return int(done.stdout.split()[0])
+
+
+@pytest.mark.parametrize(
+    "words", [("import", "/dev/null"), ("images",), ("ps",), ("rmi", "-a"), ("info",)], ids=" ".join
+)
+def test_a_driver_that_does_not_exist_is_refused_before_anything_is_done(
+    fresh: Rootless, words: tuple[str, ...]
+) -> None:
+    done = fresh("--storage-driver", "bogus", *words, check=False)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "storage driver 'bogus': not known" in done.stderr
+    assert not fresh.root.exists()
