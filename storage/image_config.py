@@ -56,10 +56,21 @@ def _check_runtime(config: dict[str, Any], where: str) -> None:
         _check(inner, key, dict, where, "an object")
     if not all(isinstance(value, str) for value in (inner.get("Labels") or {}).values()):
         raise _wrong(where, "config.Labels", "an object of strings")
-    for key in (*_LISTS, *_STRINGS):
-        value = inner.get(key)
-        if value and any("\0" in item for item in ([value] if isinstance(value, str) else value)):
-            raise ImageError(f"{where}: config.{key} has a NUL character")
+    for key in (*_LISTS, *_STRINGS, *_OBJECTS):
+        for text in _texts(inner.get(key)):
+            if "\0" in text:
+                raise ImageError(f"{where}: config.{key} has a NUL character")
+            if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+                raise ImageError(f"{where}: config.{key} has half a character (an unpaired surrogate)")
+
+
+def _texts(value: Any) -> list[str]:
+    """The strings that a checked field is made of."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [*value, *(text for text in value.values() if isinstance(text, str))]
+    return value or []
 
 
 def _is(value: object, kind: type) -> bool:

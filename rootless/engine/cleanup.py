@@ -54,6 +54,10 @@ def remove_run_directory(store: Store, container_id: str) -> None:
         os.rmdir(path)
     except (FileNotFoundError, NotADirectoryError, PermissionError):  # where we cannot look, we have made nothing
         pass
+    except OSError:  # somebody has put a directory there; one strange thing may not hold up every command
+        from rootless.kernel.files import remove_tree
+
+        remove_tree(path)
 
 
 def remove_container(

@@ -6,6 +6,8 @@ import os
 
 from rootless.errors import NotFoundError, UsageError
 
+_LARGEST_FILE = 16 << 20
+
 
 def resolve(given: list[str], files: list[str]) -> list[str]:
     """The lines of the files, then the given ones. NAME alone takes its value from our environment, or falls out; NAME*
@@ -34,8 +36,10 @@ def _expand(given: list[str], where: str) -> list[str]:
 def _read(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            content = file.read()
+            content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise NotFoundError(f"--env-file {path}: {error.strerror}") from None
+    if len(content) > _LARGEST_FILE:
+        raise UsageError(f"--env-file {path}: it has more than {_LARGEST_FILE} characters")
     lines = [line.lstrip() for line in content.split("\n")]
     return [line for line in lines if line and not line.startswith("#")]

@@ -168,11 +168,11 @@ def _process(of_container: dict[str, Any], request: ExecRequest) -> dict[str, An
 
 def _is_harmless(fd: int) -> bool:
     """Whether it is a pipe without a name, or /dev/null. A fifo is a file of ours: the container's root, as whom we are
-    seen in there, could change its owner and its mode."""
+    seen in there, could change its owner and its mode. One that does not wait is no pipe that programs expect."""
     try:
         found = os.fstat(fd)
         if stat.S_ISFIFO(found.st_mode):
-            return os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
+            return os.get_blocking(fd) and os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
     except OSError:
         return False
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from storage.store import Store
 
+_LARGEST_PROFILE = 4 << 20
+
 
 def seccomp_filter(store: Store, config: dict[str, Any]) -> bytes | None:
     """The BPF program for an OCI configuration of ours, from the cache where it was made before; None for no filter."""
@@ -28,7 +30,10 @@ def read_profile(path: str) -> dict[str, Any]:
 
     try:
         with open(path, "rb") as file:
-            profile = loads(file.read())
+            text = file.read(_LARGEST_PROFILE + 1)
+        if len(text) > _LARGEST_PROFILE:
+            raise UsageError(f"--security-opt seccomp={path}: it has more than {_LARGEST_PROFILE} bytes")
+        profile = loads(text)
     except OSError as error:
         raise NotFoundError(f"--security-opt seccomp={path}: {error.strerror}") from None
     except ValueError as error:

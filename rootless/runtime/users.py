@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _LARGEST_FILE = 16 << 20
 _LARGEST_ID = 0x7FFFFFFF
+_MOST_GROUPS = 65536  # the kernel's limit, NGROUPS_MAX
 
 
 class User:
@@ -85,14 +86,16 @@ def find_user(passwd: bytes, name: str) -> tuple[str, int, int, str] | None:
 def _groups_of(group: bytes, login: str) -> list[int]:
     """Numbers of the groups whose member list names `login`."""
     wanted = os.fsencode(login)
-    numbers = []
+    numbers: dict[int, None] = {}
     for line in group.split(b"\n"):
         fields = line.strip().split(b":")
-        if len(fields) >= 4 and fields[2].isdigit() and wanted in fields[3].split(b","):
+        if len(fields) >= 4 and fields[2].isdigit() and len(fields[2]) <= 10 and wanted in fields[3].split(b","):
             number = int(fields[2])
-            if number <= _LARGEST_ID and number not in numbers:
-                numbers.append(number)
-    return numbers
+            if number <= _LARGEST_ID:
+                numbers[number] = None
+    if len(numbers) > _MOST_GROUPS:
+        raise UsageError(f"user {login}: the image's /etc/group makes it a member of {len(numbers)} groups")
+    return list(numbers)
 
 
 def _group_number(group: bytes, name: str) -> int | None:

@@ -96,6 +96,8 @@ def test_a_log_that_is_a_fifo_holds_up_nobody(rl: Rootless, image: str, tmp_path
     [
         (["--ulimit", "as=1000"], "out of memory"),
         (["--group-add", "99999999999999999999"], "--group-add 99999999999999999999: not a number"),
+        (["--env-file", "/dev/zero"], "--env-file /dev/zero: it has more than"),
+        (["--security-opt", "seccomp=/dev/zero"], "seccomp=/dev/zero: it has more than"),
         (["-v", "/tmp:/dev/null"], "mounting on /dev/null: one is a directory and the other is not"),
     ],
 )
@@ -104,3 +106,30 @@ def test_values_that_cannot_be(rl: Rootless, image: str, options: list[str], wor
     assert done.returncode == 125
     assert words in done.stderr
     assert "internal error" not in done.stderr
+
+
+def test_a_pipe_that_does_not_wait_loses_nothing(rl: Rootless, running: str) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    process = rl.popen("exec", "c", "head", "-c", "1000000", "/dev/zero", stdout=writer)
+    os.close(writer)
+    time.sleep(0.2)
+    with open(reader, "rb") as pipe:
+        assert len(pipe.read()) == 1_000_000
+    assert process.wait(10) == 0
+    process.communicate()
+
+
+def test_strange_things_in_the_run_directory_hold_up_nobody(rl: Rootless, image: str) -> None:
+    container_id = rl.out("run", "-d", "--name", "c", "--network", "none", image, "sleep", "600")
+    (rl.runroot / "containers" / container_id / "folder" / "inner").mkdir(parents=True)
+    rl("stop", "-t", "0", "c")
+    assert rl.status("c") == "exited"
+
+
+def test_a_user_of_more_groups_than_there_can_be(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "600")
+    rl("exec", "c", "sh", "-c", "seq 1 70000 | sed 's/.*/g&:x:&:alice/' > /etc/group")
+    done = rl("exec", "-u", "alice", "c", "id", check=False)
+    assert done.returncode == 125
+    assert "a member of 70000 groups" in done.stderr
