@@ -92,6 +92,9 @@ class ArchiveSource:
         except OSError as error:
             copy.close()
             raise ImageError(f"reading {self.what}: {error.strerror or error}", "is the store's disk full?") from None
+        except ImageError as error:
+            copy.close()
+            raise ImageError(f"reading {self.what}: {error.message}", error.hint) from None
         except BaseException:
             copy.close()
             raise

@@ -82,25 +82,33 @@ def _configuration(inner: dict[str, Any], diff_id: str, path: str, options: Impo
 def _extract(store: Store, path: str) -> LayerInfo:
     if path.startswith(("http://", "https://")):
         raise UsageError(f"importing {path}: only files are read here", f"curl -L {path} | rootless import -")
+    what = "importing " + ("standard input" if path == "-" else path)
     try:
         descriptor = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise NotFoundError(f"importing {path}: no such file") from None
+        raise NotFoundError(f"{what}: no such file") from None
     except OSError as error:
-        raise ImageError(f"importing {path}: {error.strerror}") from None
+        raise ImageError(f"{what}: {error.strerror}") from None
     try:
-        found = os.fstat(descriptor)
-        if stat.S_ISDIR(found.st_mode):
-            raise ImageError(f"importing {path}: it is a directory", f"tar -C {path} -c . | rootless import -")
-        if stat.S_ISREG(found.st_mode):
-            if not found.st_size:
-                raise ImageError(f"importing {path}: an empty file")
-            return store.layers.begin_from_file(descriptor, 0, found.st_size).finish()
-        if os.isatty(descriptor):
-            raise ImageError("importing standard input: it is a terminal", "name a file, or < FILE")
-        return _stream(store, descriptor)
+        return _extract_open(store, path, descriptor)
+    except ImageError as error:
+        raise ImageError(f"{what}: {error.message}", error.hint) from None
     finally:
         os.close(descriptor)
+
+
+def _extract_open(store: Store, path: str, descriptor: int) -> LayerInfo:
+    """The layer that the open file is. Raises ImageError without the file's name."""
+    found = os.fstat(descriptor)
+    if stat.S_ISDIR(found.st_mode):
+        raise ImageError("it is a directory", f"tar -C {path} -c . | rootless import -")
+    if stat.S_ISREG(found.st_mode):
+        if not found.st_size:
+            raise ImageError("an empty file")
+        return store.layers.begin_from_file(descriptor, 0, found.st_size).finish()
+    if os.isatty(descriptor):
+        raise ImageError("it is a terminal", "name a file, or < FILE")
+    return _stream(store, descriptor)
 
 
 def _stream(store: Store, descriptor: int) -> LayerInfo:
@@ -113,7 +121,7 @@ def _stream(store: Store, descriptor: int) -> LayerInfo:
             while view:
                 view = view[os.write(extraction.stdin_fd, view) :]
         if not total:
-            raise ImageError("importing standard input: there is nothing in it")
+            raise ImageError("there is nothing in it")
     except BrokenPipeError:
         pass  # the child has given up; `finish` tells why
     except BaseException:

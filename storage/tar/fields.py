@@ -13,6 +13,10 @@ def bad(what: str) -> ImageError:
     return ImageError(f"reading a tar archive: {what}")
 
 
+def _quoted(text: bytes) -> str:
+    return '"' + text[:40].decode("ascii", "replace") + '"'
+
+
 # Modes, owners and times repeat; parsed once each. Bounded, for hostile archives.
 _seen: dict[bytes, int] = {}
 
@@ -44,7 +48,7 @@ def number(field: bytes) -> int:
     try:
         return int(text, 8)
     except ValueError:
-        raise bad(f"{field!r} is not a number") from None
+        raise bad(f"{_quoted(text)} is not a number") from None
 
 
 def decimal_time(text: bytes) -> int:
@@ -54,12 +58,12 @@ def decimal_time(text: bytes) -> int:
     try:
         return sign * (int(whole or b"0") * 1_000_000_000 + int((fraction + b"000000000")[:9]))
     except ValueError:
-        raise bad(f"{text[:40]!r} is not a time") from None
+        raise bad(f"{_quoted(text)} is not a time") from None
 
 
 def decimal(text: bytes, what: str) -> int:
     if not text.isdigit() or len(text) > 20:
-        raise bad(f"{text[:40]!r} is not a number ({what})")
+        raise bad(f"{_quoted(text)} is not a number ({what})")
     value = int(text)
     if value > MAX_SIZE:
         raise bad(f"{what} {value} is too large")

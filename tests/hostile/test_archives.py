@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
 import os
+import re
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -287,3 +290,31 @@ def test_imports_that_cannot_be(fresh: Rootless, tmp_path: Path) -> None:
         assert failed.returncode == 125
         assert why in failed.stderr
         assert fresh.out("images", "-q") == ""
+
+
+def test_a_file_that_cannot_be_read_is_named_in_plain_words(fresh: Rootless, tmp_path: Path) -> None:
+    files = {"noise": os.urandom(4096), "cut.tar.gz": gzip.compress(LAYER)[:-40], "cut.tar": LAYER[:700]}
+    files["number.tar"] = _with_bad_size(LAYER)
+    for name, content in files.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        for failed in (
+            fresh("import", str(path), check=False),
+            fresh("load", "-i", str(path), check=False),
+            fresh("import", "-", check=False, stdin=subprocess.Popen(["cat", path], stdout=subprocess.PIPE).stdout),
+        ):
+            assert failed.returncode == 125
+            first = failed.stderr.splitlines()[0]
+            assert (str(path) in first) != ("standard input" in first), first
+            assert not re.search(r"""b['"]|\\x""", first), first
+    assert fresh.out("images", "-q") == ""
+    assert entries(fresh.root / "tmp") == []
+
+
+def _with_bad_size(tar: bytes) -> bytes:
+    """A tar whose first header has a word for a size, and is right otherwise."""
+    header = bytearray(tar[:512])
+    header[124:136] = b"twelve\xff\0\0\0\0\0"
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + tar[512:]
