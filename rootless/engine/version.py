@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
 VERSION = "0.1.0"
 
-# The version of Docker's Engine API and of Podman's that names and outputs follow.
-API_VERSION = "5.4.2"
-
 
 def describe() -> dict[str, Any]:
     """The fields of `version`, under Podman's names; what a Python program does not have is empty."""
@@ -22,7 +19,7 @@ def describe() -> dict[str, Any]:
     machine = os.uname().machine
     architecture = MACHINES.get(machine, (machine, ""))[0]
     return {
-        "APIVersion": API_VERSION,
+        "APIVersion": VERSION,  # nobody is served an API
         "Version": VERSION,
         "PythonVersion": ".".join(map(str, sys.version_info[:3])),
         "GoVersion": "",

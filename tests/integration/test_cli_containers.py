@@ -64,6 +64,20 @@ def test_ps_formats(rl: Rootless, web: str) -> None:
     assert failed.stderr == "Error: template: there is no field .Nmes\nhint: did you mean .Names?\n"
 
 
+def test_json_in_a_template_is_that_of_the_format(rl: Rootless, image: str, web: str) -> None:
+    line = json.loads(rl.out("ps", "-a", "--format", "{{json .}}"))
+    listed = json.loads(rl.out("ps", "-a", "--format", "json"))[0]
+    for moving in ("CreatedAt", "Status"):
+        line.pop(moving), listed.pop(moving)
+    assert line == listed
+    shown = json.loads(rl.out("images", "--format", "{{json .}}", image))
+    assert (shown["Names"], shown["repository"], shown["tag"]) == ([image], image.removesuffix(":latest"), "latest")
+    steps = rl.out("history", "--format", "{{json .}}", image).splitlines()
+    assert [json.loads(step) for step in steps] == json.loads(rl.out("history", "--format", "json", image))
+    assert json.loads(rl.out("version", "--format", "{{json .Client}}"))["Os"] == "linux"
+    assert json.loads(rl.out("inspect", "--format", "{{json .}}", image))["Id"] == shown["Id"]
+
+
 def test_inspect_formats(rl: Rootless, web: str) -> None:
     pid = rl.out("inspect", "--format", "{{.State.Pid}}", "web")
     assert int(pid) > 1

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from rootless.engine.hostfacts import mount_of
 from rootless.kernel.mounts import MS_BIND, MS_NOEXEC, MS_RDONLY, MS_REMOUNT, mount
 from tests.support.command import executable
 from tests.support.hosts import run_on_host
@@ -320,6 +321,22 @@ def test_a_runtime_directory_open_to_others_is_told(tmp_path: Path) -> None:
     place.mkdir(mode=0o755)
     found = doctor(tmp_path, environment={"XDG_RUNTIME_DIR": str(place)}).of("XDG_RUNTIME_DIR")
     assert found["mend"] == [f"chmod 0700 {place}"]
+
+
+def test_a_runtime_directory_on_a_disk_is_told_and_one_in_memory_is_fine(tmp_path: Path) -> None:
+    place = tmp_path / "xdg"
+    place.mkdir(mode=0o700)
+    if mount_of(str(tmp_path)).fstype != "tmpfs":
+        found = doctor(tmp_path, environment={"XDG_RUNTIME_DIR": str(place)}).of("XDG_RUNTIME_DIR")
+        assert found["level"] == "warning"
+        assert f"tmpfs {place}" in found["mend"][0]
+    (tmp_path / "again").mkdir()
+    in_memory = doctor(
+        tmp_path / "again",
+        environment={"XDG_RUNTIME_DIR": str(place)},
+        prepare=lambda: mount("tmpfs", str(place), "tmpfs", 0, f"mode=700,uid={UID}"),
+    )
+    assert in_memory.of("XDG_RUNTIME_DIR")["level"] == "ok"
 
 
 @pytest.mark.parametrize("delegated", [True, False])

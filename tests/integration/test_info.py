@@ -129,3 +129,19 @@ def test_the_registries_of_the_users_configuration_are_listed(fresh: Rootless) -
 
 def test_images_are_counted(rl: Rootless) -> None:
     assert rl.out("info", "--format", "{{.Store.ImageStore.Number}}") == "1"
+
+
+def test_json_in_a_template_is_that_of_the_format(fresh: Rootless) -> None:
+    template = json.loads(fresh.out("info", "--format", "{{json .}}"))
+    assert template["host"]["idMappings"] == json.loads(fresh.out("info", "-f", "json"))["host"]["idMappings"]
+    assert template.keys() == PODMAN.keys() | {"registries"}
+    assert template["host"].keys() >= PODMAN["host"]
+    assert "CgroupsVersion" not in template["host"]
+
+
+def test_a_field_that_there_is_not_is_an_error(fresh: Rootless) -> None:
+    for template in ("{{.Bogus}}", "{{.Host.Bogus}}", "{{.Host.Security.Bogus}}"):
+        done = fresh("info", "--format", template, check=False)
+        assert (done.returncode, done.stdout) == (125, "")
+        assert ".Bogus" in done.stderr
+    assert fresh.out("info", "-f", "{{.Registries.search}}") == "<no value>"  # a map, of which that is a key

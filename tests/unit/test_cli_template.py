@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootless.cli.template import render, rows, unescape
+from rootless.cli.template.values import Structure
 from rootless.errors import UsageError
 
 CONTAINER: dict[str, Any] = {
@@ -163,6 +164,18 @@ def test_methods_take_arguments() -> None:
     value = {"ID": "1", "Label": {"a": "b"}.get, "Status": lambda: "up"}
     assert render('{{.ID}} {{.Label "a"}} {{.Status}}', value) == "1 b up"
     assert render("{{.Status}}", value) == "up"
+
+
+def test_json_of_a_structure_is_without_its_methods_or_what_it_is_made_to_be() -> None:
+    assert render("{{json .}}|{{.}}", {"ID": "1", "Label": {}.get}) == '{"ID":"1"}|{1}'
+    line = Structure({"ID": "1", "Label": {}.get}, lambda: {"Id": "1", "Names": ["a"]})
+    assert render("{{json .}} {{json .ID}}", line) == '{"Id":"1","Names":["a"]} "1"'
+
+
+def test_fields_that_a_structure_lacks_are_errors_however_its_keys_are_written() -> None:
+    assert render("{{.Host.OS}}", Structure({"host": Structure({"os": "linux"})})) == "linux"
+    with pytest.raises(UsageError, match=r"no field \.Bogus"):
+        render("{{.Bogus}}", Structure({"host": 1}))
 
 
 def test_a_table_has_headings_and_columns() -> None:

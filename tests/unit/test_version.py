@@ -59,3 +59,7 @@ def test_nothing_is_imported_that_takes_time() -> None:
         [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert not {"typing", "re", "json", "dataclasses", "_ctypes", "importlib.metadata"} & set(done.stderr.split())
+
+
+def test_no_api_is_claimed_that_nobody_serves() -> None:
+    assert describe()["APIVersion"] == VERSION

@@ -39,8 +39,10 @@ def _print_formatted(findings: list[Finding], broken: bool, template: str) -> No
         write(pretty_json(value) + "\n")
         return
     from rootless.cli.template import render
+    from rootless.cli.template.values import Structure
 
-    write(render(template, value) + "\n")
+    value["checks"] = [Structure(check) for check in checks]
+    write(render(template, Structure(value)) + "\n")
 
 
 def _report(findings: list[Finding]) -> str:

@@ -41,11 +41,13 @@ def _id(step: Step, full: bool) -> str:
 
 
 def _fields(step: Step, opts: Opts) -> dict[str, Any]:
+    from rootless.cli.template.values import Structure
+
     by = step.created_by
     if not opts.no_trunc and len(by) > _WIDTH:
         by = by[: _WIDTH - 3] + "..."
     since = ago(step.created)
-    return {
+    fields = {
         "ID": _id(step, opts.no_trunc),
         "Created": since if opts.human else step.created_text,
         "CreatedSince": since,
@@ -55,6 +57,7 @@ def _fields(step: Step, opts: Opts) -> dict[str, Any]:
         "Comment": step.comment,
         "Tags": step.tags,
     }
+    return Structure(fields, lambda: _json(step))
 
 
 def _json(step: Step) -> dict[str, Any]:

@@ -99,10 +99,12 @@ def _table(rows: list[Line], opts: Opts) -> str:
 
 def _fields(line: Line, full: bool) -> dict[str, Any]:
     """What `--format` can name."""
+    from rootless.cli.template.values import Structure
+
     image = line.image
     since = ago(image.created_unix) if image.created_unix else "N/A"
     size = human_size(image.size)
-    return {
+    fields = {
         "ID": f"sha256:{image.id}" if full else image.id[:12],
         "Id": image.id,
         "Repository": line.repository,
@@ -126,6 +128,7 @@ def _fields(line: Line, full: bool) -> dict[str, Any]:
         "ReadOnly": False,
         "ParentId": "",
     }
+    return Structure(fields, lambda: _json(image) | {"repository": line.repository, "tag": line.tag})
 
 
 def _json(image: ListedImage) -> dict[str, Any]:

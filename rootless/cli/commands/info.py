@@ -16,6 +16,7 @@ _GO_NAMES = {
     "capabilities": "DefaultCapabilities",
     "cgroupVersion": "CgroupsVersion",
 }
+_MAPS = ("registries", "graphOptions", "graphStatus")
 _GO_ROW = {"container_id": "ContainerID", "host_id": "HostID", "size": "Size"}
 
 
@@ -38,14 +39,19 @@ def command(settings: Settings, opts: Opts) -> int:
 
 
 def _with_go_names(value: Any) -> Any:
+    """The facts as structures with Go's names, whose JSON is what they are without."""
+    from rootless.cli.template.values import Structure
+
     if isinstance(value, list):
         return [_with_go_names(item) for item in value]
     if not isinstance(value, dict):
         return value
     if value.keys() == _GO_ROW.keys():
-        return {_GO_ROW[key]: item for key, item in value.items()}
-    named = {key: _with_go_names(item) for key, item in value.items()}
-    return named | {go: named[key] for key, go in _GO_NAMES.items() if key in named}
+        fields = {_GO_ROW[key]: item for key, item in value.items()}
+    else:
+        fields = {key: item if key in _MAPS else _with_go_names(item) for key, item in value.items()}
+        fields |= {go: fields[key] for key, go in _GO_NAMES.items() if key in fields}
+    return Structure(fields, lambda: value)
 
 
 def _yaml(value: dict[str, Any], indent: str) -> list[str]:

@@ -136,11 +136,12 @@ def _cut(text: str) -> str:
 def _fields(container: Container, full: bool, sizes: Sizes) -> dict[str, Any]:
     """What `--format` can name."""
     from rootless.cli.output import go_time
+    from rootless.cli.template.values import Structure
 
     now = time.time()
     labels = loads(container.labels)
     created = ago(container.created, now)
-    return {
+    fields = {
         "ID": container.id if full else short(container.id),
         "Id": container.id,
         "Names": container.name,
@@ -168,6 +169,7 @@ def _fields(container: Container, full: bool, sizes: Sizes) -> dict[str, Any]:
         "Pod": "",
         "PodName": "",
     }
+    return Structure(fields, lambda: _json(container, sizes))
 
 
 def _json(container: Container, sizes: Sizes) -> dict[str, Any]:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from rootless.cli.template.values import plain, truth
+from rootless.cli.template.values import Structure, plain, truth
 from rootless.errors import UsageError
 from rootless.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+def _json(value: Any) -> str:
+    """As Go's JSON: methods are not in it."""
+    if isinstance(value, Structure) and value.as_json is not None:
+        value = value.as_json()
+    if isinstance(value, dict):
+        value = {key: item for key, item in value.items() if not callable(item)}
+    return dumps(value)
 
 
 def _index(value: Any, *keys: Any) -> Any:
@@ -153,7 +162,7 @@ FUNCTIONS: dict[str, Any] = {
     "index": _index,
     "join": _join,
     "js": _js,
-    "json": dumps,
+    "json": _json,
     "le": lambda one, other: not _less(other, one),
     "len": _length,
     "lower": _string("lower"),

@@ -6,6 +6,7 @@ from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 NO_VALUE = "<no value>"
@@ -18,7 +19,22 @@ class GoMap(dict):  # type: ignore[type-arg]
     """A map, though its keys look like the fields of a structure."""
 
 
+class Structure(dict):  # type: ignore[type-arg]
+    """A structure, whatever its keys look like. `as_json` makes what its JSON is where that is something else."""
+
+    __slots__ = ("as_json",)
+
+    if TYPE_CHECKING:
+        as_json: Callable[[], Any] | None
+
+    def __init__(self, fields: dict[str, Any], as_json: Callable[[], Any] | None = None) -> None:
+        super().__init__(fields)
+        self.as_json = as_json
+
+
 def is_structure(value: Any) -> bool:
+    if isinstance(value, Structure):
+        return True
     return isinstance(value, dict) and not isinstance(value, GoMap) and bool(value) and all(map(_exported, value))
 
 
@@ -97,7 +113,8 @@ def plain(value: Any) -> str:
         return "[" + " ".join(map(plain, value)) + "]"
     if isinstance(value, dict):
         if is_structure(value):
-            items = [GoMap(item) if key in _MAPS and type(item) is dict else item for key, item in value.items()]
+            shown = [(key, item) for key, item in value.items() if not callable(item)]
+            items = [GoMap(item) if key in _MAPS and type(item) is dict else item for key, item in shown]
             return "{" + " ".join(map(plain, items)) + "}"
         return "map[" + " ".join(f"{key}:{plain(item)}" for key, item in sorted(value.items())) + "]"
     return str(value)
