@@ -57,7 +57,7 @@ def pull(
         platform = parse_platform(platform)
     text = _without_transport(text)
     local = find_image(store.db, text)
-    if local is not None and platform is not None and not _is_for(local, platform):
+    if local is not None and platform is not None and not is_for(local, platform):
         local = None
     if policy == NEVER and local is None:
         raise NotFoundError(f"{text}: no such image here, and the policy is to pull none", "rootless pull fetches it")
@@ -82,7 +82,8 @@ def _without_transport(text: str) -> str:
     raise UsageError(f"pulling {text}: images cannot be fetched from {transport}", "name an image of a registry")
 
 
-def _is_for(image: Image, wanted: Platform) -> bool:
+def is_for(image: Image, wanted: Platform) -> bool:
+    """Whether an image that is here is one for `wanted`."""
     from storage.registry.platform_choice import suits
 
     return suits(_platform_of(image.config), wanted)

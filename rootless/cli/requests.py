@@ -20,4 +20,8 @@ def create_request(opts: Opts) -> CreateRequest:
 
     request = CreateRequest.from_options(opts)
     request.display = display
+    if opts.retry is not None or opts.retry_delay is not None:
+        from rootless.cli.retries import patience_of
+
+        request.patience = patience_of(opts.retry, opts.retry_delay)
     return request

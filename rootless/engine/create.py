@@ -182,21 +182,13 @@ def resolve_image(store: Store, request: CreateRequest) -> Image:
     Raises NotFoundError, RegistryError and whatever else a pull may meet.
     """
     policy = request.pull or "missing"
-    if policy in ("missing", "never") or request.platform is not None:
+    if policy in ("missing", "never") and not (request.platform or request.os or request.arch or request.variant):
         found = find_image(store.db, request.image)
-        if found is not None and policy in ("missing", "never") and _fits(found, request.platform):
+        if found is not None:
             return found
     from rootless.engine.images import fetch
 
-    return fetch(store, request.image, policy, request.platform, request.display)
-
-
-def _fits(image: Image, platform: str | None) -> bool:
-    if platform is None:
-        return True
-    parts = platform.split("/")
-    mine = [image.config.get("os"), image.config.get("architecture"), image.config.get("variant")]
-    return parts == mine[: len(parts)]
+    return fetch(store, request, policy)
 
 
 def write(store: Store, draft: Draft, monitor: tuple[int, int, str] = (0, 0, "")) -> None:

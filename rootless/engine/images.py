@@ -1,31 +1,44 @@
-"""Images that have to be fetched before a container can be made of them."""
+"""Images that have to be looked for, or fetched, before a container can be made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
+from rootless.engine.request import CreateRequest
 from rootless.errors import NotFoundError
 from storage.lookup import Image, find_image
-from storage.progress import Progress
+from storage.pull import NEVER, is_for, pull
+from storage.registry.platform_choice import parse_platform
 from storage.store import Store
 
-Display = Callable[[], AbstractContextManager[Progress | None]]
 
+def fetch(store: Store, request: CreateRequest, policy: str) -> Image:
+    """The image of the request, for the platform that it names, pulled by `policy` (always, missing, newer); with
+    "never" only what is here.
 
-def fetch(store: Store, reference: str, policy: str, platform: str | None, display: Display | None) -> Image:
-    """Pull `reference` by `policy` (always, missing, newer) and return it; with "never" only what is here.
-
-    `display` makes what shows the progress.
-
-    Raises NotFoundError, RegistryError.
+    Raises NotFoundError, RegistryError, UsageError.
     """
-    if policy == "never":
-        raise NotFoundError(f"{reference}: no such image here, and --pull=never", f"rootless pull {reference}")
-    from storage.pull import pull
-
-    with display() if display is not None else nullcontext() as progress:
-        image_id = pull(store, reference, platform, policy, progress)
+    reference = request.image
+    platform = parse_platform(request.platform, request.os, request.arch, request.variant)
+    if policy == NEVER:
+        here = find_image(store.db, reference)
+        if here is None:
+            raise NotFoundError(f"{reference}: no such image here, and --pull=never", f"rootless pull {reference}")
+        if platform is not None and not is_for(here, platform):
+            hint = f"rootless pull --platform {platform} {reference}"
+            raise NotFoundError(f"{reference}: what is here is not for {platform}, and --pull=never", hint)
+        return here
+    with request.display() if request.display is not None else nullcontext() as progress:
+        image_id = pull(
+            store,
+            reference,
+            platform,
+            policy,
+            progress,
+            request.tls_verify,
+            request.authfile,
+            patience=request.patience,
+        )
     found = find_image(store.db, image_id)
     if found is None:
         raise NotFoundError(f"{reference}: the image was removed while it was pulled")

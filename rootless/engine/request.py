@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from storage.progress import Progress
+    from storage.registry.patience import Patience
 
 _LISTS = (
     "add_host",
@@ -33,32 +34,40 @@ _LISTS = (
 )
 _FLAGS = ("init", "interactive", "no_hosts", "privileged", "quiet", "read_only", "rm", "tty")
 _TEXTS = (
+    "arch",
+    "authfile",
     "cidfile",
     "entrypoint",  # None: the image's; a command, or a JSON list
     "hostname",
     "log_driver",
     "name",
     "network",  # None: slirp4netns
+    "os",
     "platform",
     "pull",  # missing, always, never, newer; None: missing
     "shm_size",
     "stop_signal",
     "user",
+    "variant",
     "workdir",
 )
+_UNKEPT = ("authfile", "display", "patience", "tls_verify")  # for a pull, which is over once the container is made
 
 
 class CreateRequest:
     """The options of one container. Fields that nobody sets are empty: [], False, None, and "" for `image`.
 
     `stop_timeout` is in seconds. Field names are those of the command line's options, so `from_options` copies.
-    `display` makes what shows the progress of a pull, where one is needed; it is not kept.
+    For a pull, where one is needed: `display` makes what shows its progress, `patience` says how often it is tried,
+    `tls_verify` None leaves to the configuration.
     """
 
-    __slots__ = (*_LISTS, *_FLAGS, *_TEXTS, "display", "image", "stop_timeout")
+    __slots__ = (*_LISTS, *_FLAGS, *_TEXTS, "display", "image", "patience", "stop_timeout", "tls_verify")
 
     if TYPE_CHECKING:
         display: Callable[[], AbstractContextManager[Progress]] | None
+        patience: Patience | None
+        tls_verify: bool | None
         add_host: list[str]
         cap_add: list[str]
         cap_drop: list[str]
@@ -86,17 +95,21 @@ class CreateRequest:
         read_only: bool
         rm: bool
         tty: bool
+        arch: str | None
+        authfile: str | None
         cidfile: str | None
         entrypoint: str | None
         hostname: str | None
         log_driver: str | None
         name: str | None
         network: str | None
+        os: str | None
         platform: str | None
         pull: str | None
         shm_size: str | None
         stop_signal: str | None
         user: str | None
+        variant: str | None
         workdir: str | None
 
     def __init__(self, image: str = "", **fields: Any) -> None:
@@ -108,7 +121,7 @@ class CreateRequest:
             setattr(self, name, None)
         self.image = image
         self.stop_timeout: int | None = None
-        self.display = None
+        self.display = self.patience = self.tls_verify = None
         for name, value in fields.items():
             setattr(self, name, value)
 
@@ -124,7 +137,7 @@ class CreateRequest:
 
     def to_plain(self) -> dict[str, Any]:
         """The fields that were set, as JSON knows them."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if name != "display"}
+        plain = {name: getattr(self, name) for name in self.__slots__ if name not in _UNKEPT}
         return {name: value for name, value in plain.items() if not (value is None or value is False or value == [])}
 
     @classmethod

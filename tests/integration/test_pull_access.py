@@ -258,3 +258,35 @@ def test_blocked_registries_are_not_asked(fresh: Rootless, guarded: Registry, co
     assert failed.returncode == 125
     assert "is blocked" in failed.stderr
     assert "registries.conf says so" in failed.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "create"])
+def test_run_and_create_take_the_options_of_a_pull(
+    fresh: Rootless, guarded: Registry, image: PackedImage, verb: str
+) -> None:
+    name = f"{guarded.host}/team/app"
+    file = auth_file(fresh, {"auths": {guarded.host: entry()}}, "mine.json")
+    options = ("--network", "none", "--name", "c", "--authfile", str(file), "--retry", "0")
+    refused = fresh(verb, *options, name, "/etc/motd", check=False)
+    assert refused.returncode == 125
+    assert "--tls-verify=false" in refused.stderr
+    done = fresh(verb, *options, OPEN, name, "/etc/motd", check=False)
+    assert done.returncode == (126 if verb == "run" else 0), done.stderr
+    found = fresh.inspect("c")
+    assert found["Image"] == image.id
+    assert fresh(verb, "--retry-delay", "soon", name, "x", check=False).returncode == 125
+
+
+def test_run_takes_the_image_for_the_architecture_that_is_asked_for(
+    fresh: Rootless, guarded: Registry, image: PackedImage
+) -> None:
+    name = f"{guarded.host}/team/app"
+    fresh("pull", "-q", OPEN, "--creds", f"{USER}:{PASSWORD}", name)
+    here = ("create", "--network", "none", "--pull", "never", "--os", "linux")
+    fresh(*here, name, "x")
+    other = fresh(*here, "--arch", "s390x", name, "x", check=False)
+    assert other.returncode == 125
+    assert "what is here is not for linux/s390x" in other.stderr
+    both = fresh("create", "--platform", "linux/amd64", "--arch", "amd64", name, "x", check=False)
+    assert both.returncode == 125
+    assert "--platform cannot be given together" in both.stderr

@@ -70,7 +70,8 @@ def test_no_option_is_ignored(name: str) -> None:
     row = command_named(name)
     place = Path(__file__).parents[2] / "rootless" / "cli"
     source = (place / "commands" / f"{row.module}.py").read_text()
-    read = source + (place / "selection.py").read_text() * ("rootless.cli.selection" in source)
+    shared = [name for name in ("requests", "selection") if f"rootless.cli.{name}" in source]
+    read = source + "".join((place / f"{name}.py").read_text() for name in shared)
     for option in row.options:
         known = "create_request" in source and option.dest in CreateRequest.__slots__
         used = f"opts.{option.dest}" in read or f'get("{option.dest}"' in read

@@ -6,19 +6,18 @@ from rootless.cli.failures import tell, warn
 from rootless.cli.options import Opts
 from rootless.cli.output import write
 from rootless.cli.progress import choose_display
+from rootless.cli.retries import patience_of
 from rootless.cli.settings import Settings
-from rootless.cli.times import seconds_of
 from rootless.engine.one_id import warn_of_one_id
-from rootless.errors import RootlessError, UsageError
+from rootless.errors import RootlessError
 from storage.pull import pull
-from storage.registry.patience import Patience
 from storage.registry.platform_choice import parse_platform
 
 
 def command(settings: Settings, opts: Opts) -> int:
     """Pull each of `opts.images` and print its id. One that fails does not keep the others from being pulled."""
     platform = parse_platform(opts.platform, opts.os, opts.arch, opts.variant)
-    patience = _patience(opts.retry, opts.retry_delay)
+    patience = patience_of(opts.retry, opts.retry_delay)
     store = settings.store()
     warn_of_one_id(store, warn)
     code = 0
@@ -43,12 +42,3 @@ def command(settings: Settings, opts: Opts) -> int:
         else:
             write(image_id + "\n")
     return code
-
-
-def _patience(retry: int | None, delay: str | None) -> Patience:
-    default = Patience()
-    try:
-        seconds = default.delay if delay is None else seconds_of(delay)
-    except ValueError as error:
-        raise UsageError(f"--retry-delay: {error}", "write 5s or 1m30s") from None
-    return Patience(default.retries if retry is None else retry, seconds, retry is not None)

@@ -8,6 +8,8 @@ PULL = ("always", "missing", "never", "newer")
 
 _SHARED = (
     Option("--add-host", LIST, "Add a line to /etc/hosts", metavar="NAME:IP"),
+    Option("--arch", STR, "Take the image for this architecture", metavar="ARCH"),
+    Option("--authfile", STR, "Take credentials for pulling from this file", metavar="FILE"),
     Option("--cap-add", CSV, "Give a capability", metavar="CAPABILITY"),
     Option("--cap-drop", CSV, "Take a capability away", metavar="CAPABILITY"),
     Option("--cidfile", STR, "Write the container's id to this file", metavar="FILE"),
@@ -33,12 +35,15 @@ _SHARED = (
     Option("--name", STR, "Name of the container", metavar="NAME"),
     Option("--network --net", STR, "Network: slirp4netns[:OPTIONS], host or none", metavar="NETWORK"),
     Option("--no-hosts", BOOL, "Leave the image's /etc/hosts alone"),
+    Option("--os", STR, "Take the image for this operating system", metavar="OS"),
     Option("--platform", STR, "Take the image for this platform", metavar="OS/ARCH[/VARIANT]"),
     Option("--privileged", BOOL, "All capabilities that the user namespace has, and no masked paths"),
     Option("--publish -p", LIST, "Make a port of the container reachable", metavar="[[IP:]HOSTPORT:]PORT[/PROTOCOL]"),
     Option("--pull", CHOICE, "When to pull: always, missing, never or newer", "missing", "WHEN", PULL),
     Option("--quiet -q", BOOL, "Say nothing while pulling"),
     Option("--read-only", BOOL, "Make the root file system read-only"),
+    Option("--retry", UINT, "Times to try a pull again after a failure", metavar="NUMBER"),
+    Option("--retry-delay", STR, "Time between tries", metavar="TIME"),
     Option("--rm", BOOL, "Remove the container when it has ended"),
     Option(
         "--security-opt", LIST, "Set a security option (seccomp=, no-new-privileges, mask=, unmask=)", metavar="OPTION"
@@ -46,10 +51,12 @@ _SHARED = (
     Option("--shm-size", STR, "Size of /dev/shm", metavar="SIZE"),
     Option("--stop-signal", STR, "Signal that `stop` sends first", metavar="SIGNAL"),
     Option("--stop-timeout", UINT, "Seconds that `stop` waits before it kills", metavar="SECONDS"),
+    Option("--tls-verify", BOOL, "Ask for https and a valid certificate when pulling", None),
     Option("--tmpfs", LIST, "Mount a file system in memory", metavar="PATH[:OPTIONS]"),
     Option("--tty -t", BOOL, "Give the container a terminal"),
     Option("--ulimit", CSV, "Set a resource limit", metavar="NAME=SOFT[:HARD]"),
     Option("--user -u", STR, "Run as this user", metavar="USER[:GROUP]"),
+    Option("--variant", STR, "Take the image for this variant of the architecture", metavar="VARIANT"),
     Option("--volume -v", LIST, "Mount a directory or a volume", metavar="SOURCE:PATH[:OPTIONS]"),
     Option("--workdir -w", STR, "Directory to start in", metavar="DIR"),
 )
