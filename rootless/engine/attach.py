@@ -157,6 +157,8 @@ class Attachment:
             message = self._connection.recv(CHUNK + 1, _socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
+        except ConnectionResetError:  # it has left something of ours unread; what it sent before that is still there
+            return self._take_message()
         except OSError:
             message = b""
         kind = message[:1]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _SIGKILL = 9
+_LAST_MOMENTS = 200  # ms between a process losing its namespaces and its end
 
 
 class Entered:
@@ -96,22 +97,26 @@ def enter(
         while True:
             try:
                 kind, value, fd = ours.receive()
-            except EOFError:
+                if kind == "child":
+                    assert fd is not None
+                    entered = Entered(value, fd)
+                    ours.send("go")
+                elif kind == "prepared" and entered is not None:
+                    entered.warnings, entered.terminal = value, fd
+                elif kind == "error":
+                    raise restore_error(value)
+            except (EOFError, BrokenPipeError, ConnectionResetError):  # its program runs, or the container has ended
                 break
-            if kind == "child":
-                assert fd is not None
-                entered = Entered(value, fd)
-                ours.send("go")
-            elif kind == "prepared" and entered is not None:
-                entered.warnings, entered.terminal = value, fd
-            elif kind == "error":
-                raise restore_error(value)
         if entered is None:
             raise KernelError("entering the container: the process that does it was ended")
         return entered
-    except BaseException:
+    except BaseException as error:
         if entered is not None:
             _discard(entered)
+        if isinstance(error, KernelError) and wait_exit(
+            pidfd, _LAST_MOMENTS
+        ):  # setns, clone, /proc: nothing works then
+            raise ConflictError("entering the container: it is not running any more") from error
         raise
     finally:
         ours.close()

@@ -100,6 +100,27 @@ def test_starts_and_restarts_of_one_container_wait_for_each_other(rl: Rootless, 
         rl("rm", "-f", "-t", "0", "c")
 
 
+def test_who_attaches_at_the_end_is_told_the_exit_code_or_that_it_is_over(rl: Rootless, image: str) -> None:
+    for round in range(12):
+        rl("run", "-d", "--name", "c", *NONE, image, "sh", "-c", f"sleep 0.1{round}; exit 7")
+        clients = [rl.popen(*words) for words in [("attach", "c")] * 4 + [("wait", "c")] * 2]
+        for client in clients[:4]:
+            code, _, error = finish(client)
+            assert code == 7 or (code == 125 and "it is not running" in error), error
+        assert [finish(client)[:2] for client in clients[4:]] == [(0, "7\n")] * 2
+        rl("rm", "c")
+
+
+def test_commands_in_a_container_that_ends_are_killed_or_refused(rl: Rootless, image: str) -> None:
+    for round in range(12):
+        rl("run", "-d", "--name", "c", *NONE, image, "sh", "-c", f"sleep 0.1{round}")
+        for process in [rl.popen("exec", "c", "sleep", "5") for _ in range(6)]:
+            code, _, error = finish(process)
+            assert code == 137 or (code == 125 and "not running" in error), (code, error)
+        rl("wait", "c")
+        rl("rm", "c")
+
+
 def test_everyone_may_remove_everything_at_once(rl: Rootless, image: str) -> None:
     names = [f"c{number}" for number in range(8)]
     for process in [rl.popen("run", "-d", "--name", name, *NONE, image, "sleep", "60") for name in names]:

@@ -34,6 +34,16 @@ def listen(directory: str) -> Any:
     return server
 
 
+def tell_latecomers(server: Any, message: bytes) -> None:
+    """Those who have connected while the container's end kept the monitor busy are told that as well."""
+    while server is not None:
+        try:
+            fd, _ = server._accept()
+        except OSError:  # nobody is left
+            return
+        Client(_socket.socket(fileno=fd)).offer(message)
+
+
 class Client:
     """One connection. `follows`: wants output. `pending`: messages that it has not taken yet."""
 

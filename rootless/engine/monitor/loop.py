@@ -13,7 +13,7 @@ import _socket
 import posix as os
 import select
 
-from rootless.engine.monitor.attach_server import Client
+from rootless.engine.monitor.attach_server import Client, tell_latecomers
 from rootless.engine.monitor.logfile import LogFile
 from rootless.engine.monitor.streams import POLLERR, POLLHUP, POLLIN, POLLOUT, Output, read
 
@@ -368,6 +368,7 @@ class Monitor:
             if self._end is not None:
                 self._end(self.state, code)
         finally:  # also where the end cannot be recorded, say on a full disk: the next command finds out
+            tell_latecomers(self._server, b"E%d" % code)
             for client in self._clients.values():
                 client.offer(b"E%d" % code)
             self._flush_everybody()
