@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 from types import TracebackType
 
 from rootless.errors import ImageError, StorageError
@@ -12,6 +13,8 @@ from rootless.kernel.files import sync_path
 from storage.layout import Layout
 
 _CHUNK = 1 << 20
+_PART = ".partial"
+RESUMABLE_SECONDS = 7 * 24 * 3600  # so long is what an interrupted pull has left kept for the next one
 
 
 class BlobWriter:
@@ -33,7 +36,7 @@ class BlobWriter:
         self._keep = False
         try:
             if resume and digest is not None:
-                self._take_up(f"{layout.tmp}/{digest}.partial")
+                self._take_up(_part(layout, digest))
             if self._fd < 0:
                 self._path = f"{layout.tmp}/blob-{os.urandom(8).hex()}"
                 self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -108,6 +111,8 @@ class BlobWriter:
             sync_path(self._layout.blobs)
         except OSError as error:
             raise StorageError(f"storing the blob {digest[:12]}: {error.strerror}") from None
+        if not self._keep:
+            remove_part(self._layout, digest)
         return digest
 
 
@@ -130,3 +135,35 @@ def remove_blob(layout: Layout, digest: str) -> None:
         os.unlink(layout.blob(digest))
     except FileNotFoundError:
         pass
+
+
+def remove_part(layout: Layout, digest: str) -> None:
+    """Delete what an interrupted pull has left of the blob `digest` (hex), which nobody needs any more."""
+    remove_unlocked(_part(layout, digest))
+
+
+def remove_parts(layout: Layout, age: float) -> None:
+    """Delete what interrupted pulls have left of any blob and nobody has touched for `age` seconds."""
+    for name in os.listdir(layout.tmp):
+        if name.endswith(_PART):
+            remove_unlocked(f"{layout.tmp}/{name}", age)
+
+
+def remove_unlocked(path: str, age: float = 0) -> None:
+    """Unlink a half-written blob that no process has locked and nobody has touched for `age` seconds."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_mtime <= time.time() - age:
+            os.unlink(path)
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def _part(layout: Layout, digest: str) -> str:
+    return f"{layout.tmp}/{digest}{_PART}"

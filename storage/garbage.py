@@ -7,19 +7,15 @@ within one write transaction (see storage.lease). Deleting the files comes after
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from dataclasses import dataclass, field
 
-from storage.blobs import remove_blob
+from storage.blobs import remove_blob, remove_parts, remove_unlocked
 from storage.database import transaction
 from storage.layer_names import copies
 from storage.lease import live_leases
 from storage.sqlite import Connection
 from storage.store import Store
-
-_STALE_SECONDS = 24 * 3600  # a broken download is worth resuming for a day
 
 _UNREFERENCED = """SELECT diff_id, size, blob, blob_size FROM layers l
  WHERE NOT EXISTS (SELECT 1 FROM image_layers WHERE diff_id = l.diff_id)
@@ -36,8 +32,11 @@ class Freed:
     size: int = 0
 
 
-def collect_garbage(store: Store) -> Freed:
-    """Remove every layer and blob that nothing refers to, and temporary files of dead processes."""
+def collect_garbage(store: Store, downloads: bool = False) -> Freed:
+    """Remove every layer and blob that nothing refers to, and temporary files of dead processes.
+
+    `downloads`: also what interrupted pulls have left for the next attempt, unless somebody is adding an image.
+    """
     layout = store.layout
     store.layers.sweep()
     freed = Freed()
@@ -58,6 +57,8 @@ def collect_garbage(store: Store) -> Freed:
                 freed.blobs.append(blob)
         if not leases:
             _sweep(store, db, layers, blobs, moved)
+            if downloads:
+                remove_parts(layout, 0)
     for path in moved:
         store.layers.delete_unlocked(path)
     return freed
@@ -84,22 +85,4 @@ def _sweep(store: Store, db: Connection, layers: list[str], blobs: list[str], mo
             remove_blob(store.layout, name)
     for name in os.listdir(store.layout.tmp):
         if name.startswith("blob-"):
-            _remove_broken_download(f"{store.layout.tmp}/{name}", 0)
-        elif name.endswith(".partial"):
-            _remove_broken_download(f"{store.layout.tmp}/{name}", _STALE_SECONDS)
-
-
-def _remove_broken_download(path: str, patience: float) -> None:
-    """Unlink a half-written blob that no process has locked and nobody has touched for `patience` seconds."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_mtime <= time.time() - patience:
-            os.unlink(path)
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    finally:
-        os.close(descriptor)
+            remove_unlocked(f"{store.layout.tmp}/{name}")

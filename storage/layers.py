@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rootless.errors import ImageError, StorageError
 from rootless.kernel.files import remove_tree, sync_path
+from storage.blobs import RESUMABLE_SECONDS, remove_parts
 from storage.drivers import UNMAPPED
 from storage.layer_names import OWNERS, copies, name_of
 from storage.layout import Layout
@@ -282,7 +283,8 @@ class LayerStore:
             os.close(lock)
 
     def sweep(self) -> None:
-        """Remove what killed processes left in tmp/: nobody holds the lock of their directories any more."""
+        """Remove what killed processes left in tmp/: nobody holds the lock of their directories any more, or goes on
+        with their downloads."""
         if self._swept:
             return
         self._swept = True
@@ -290,6 +292,7 @@ class LayerStore:
             if not name.startswith(("layer-", "gone-")):
                 continue
             self.delete_unlocked(f"{self._layout.tmp}/{name}")
+        remove_parts(self._layout, RESUMABLE_SECONDS)
 
 
 def _suffix(place: str) -> str:

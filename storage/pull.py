@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from rootless.errors import ImageError, NotFoundError, RegistryError, RootlessError, UsageError
 from storage.auth import Credentials, find_credentials, from_option
+from storage.blobs import remove_part
 from storage.image_config import parse_config
 from storage.images import AddedLayer, add_image, present_layer
 from storage.lease import Lease
@@ -216,6 +217,7 @@ class _Pull:
         wanted = {diff_id: WantedLayer(blob, diff_id) for blob, diff_id in zip(manifest.layers, diff_ids, strict=True)}
         here = self._here(wanted)
         for diff_id in here:
+            remove_part(self._store.layout, wanted[diff_id].blob.digest)
             self._progress.done(wanted[diff_id].blob.digest, "already here")
         missing = [layer for diff_id, layer in wanted.items() if diff_id not in here]
         try:

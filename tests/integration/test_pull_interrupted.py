@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.support.command import Rootless, wait_until
 from tests.support.faulty import Faulty, cut, dribble, ignore_range
-from tests.support.layers import random_bytes
+from tests.support.layers import random_bytes, tar_of
 from tests.support.pulling import LINES, OPEN, big, faulty, files_of, registry, small, stored
 from tests.support.registry import Registry
 
@@ -145,4 +146,37 @@ def test_pulling_while_the_image_is_removed_leaves_a_whole_image_or_none(fresh: 
             assert process.returncode == 0, err.decode()
     assert fresh.out("pull", "-q", OPEN, name) == image.id
     assert len(files_of(fresh, *image.diff_ids)) == 4 + len(LINES)
+    assert stored(fresh)["tmp"] == []
+
+
+def interrupted(fresh: Rootless, registry: Registry, faulty: Faulty, seed: int) -> str:
+    """The name of an image of which half a layer is here."""
+    image = big(seed)
+    registry.push("half/app", image)
+    faulty.rule("/blobs/" + image.layers[0].digest, dribble(faulty, 0.01, 50_000))
+    process = fresh.popen("pull", OPEN, f"{faulty.host}/half/app")
+    wait_until(lambda: partial_size(fresh) > 500_000)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert partial_size(fresh) > 500_000
+    return f"{registry.host}/half/app"
+
+
+def test_half_a_layer_goes_when_the_layer_comes_in_another_way(
+    fresh: Rootless, registry: Registry, faulty: Faulty, tmp_path: Path
+) -> None:
+    name = interrupted(fresh, registry, faulty, 700)
+    tar = tmp_path / "layer.tar"
+    tar.write_bytes(tar_of({"random-0": random_bytes(700, 3 << 20)}))
+    fresh("import", "-q", str(tar))
+    fresh("pull", "-q", OPEN, name)
+    assert stored(fresh)["tmp"] == []
+
+
+@pytest.mark.parametrize("words", [("image", "prune", "-f"), ("rmi", "-a")], ids=" ".join)
+def test_half_a_layer_goes_with_all_that_is_not_needed(
+    fresh: Rootless, registry: Registry, faulty: Faulty, words: tuple[str, ...]
+) -> None:
+    interrupted(fresh, registry, faulty, 800)
+    fresh(*words)
     assert stored(fresh)["tmp"] == []

@@ -91,6 +91,17 @@ def test_two_at_once_do_not_write_into_one_file(layout: Layout) -> None:
     assert os.listdir(layout.tmp) == []
 
 
+def test_a_broken_transfer_goes_when_its_blob_comes_in_another_way(layout: Layout) -> None:
+    digest = digest_of(b"good")
+    with BlobWriter(layout, digest, resume=True) as writer:
+        writer.write(b"go")
+    assert os.listdir(layout.tmp) == [f"{digest}.partial"]
+    with BlobWriter(layout) as writer:
+        writer.write(b"good")
+        writer.commit()
+    assert os.listdir(layout.tmp) == []
+
+
 def test_an_empty_attempt_leaves_no_file(layout: Layout) -> None:
     with BlobWriter(layout, digest_of(b"x"), resume=True):
         pass

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from rootless.errors import ConflictError, ImageError, NotFoundError, StorageError, UsageError
+from storage.blobs import BlobWriter
 from storage.garbage import collect_garbage
 from storage.image_describe import history
 from storage.image_filters import image_filter, matches, split_filters
@@ -245,10 +247,24 @@ def test_a_fresh_broken_download_is_kept_for_resuming_and_a_stale_one_is_not(sto
     fresh, stale = (Path(store.layout.tmp, f"{hex_of(word)}.partial") for word in ("fresh", "stale"))
     for path in (fresh, stale):
         path.write_bytes(b"half")
-    os.utime(stale, (0, 0))
+    os.utime(stale, (0, time.time() - 8 * 24 * 3600))
     collect_garbage(store)
     assert fresh.exists()
     assert not stale.exists()
+
+
+def test_broken_downloads_go_when_asked_for_unless_somebody_goes_on_with_them(store: Store) -> None:
+    store.layout.create()
+    part = Path(store.layout.tmp, f"{hex_of('half')}.partial")
+    part.write_bytes(b"half")
+    with Lease(store):
+        collect_garbage(store, downloads=True)
+    assert part.exists(), "somebody is pulling"
+    with BlobWriter(store.layout, hex_of("half"), resume=True):
+        collect_garbage(store, downloads=True)
+        assert part.exists(), "somebody writes there"
+    collect_garbage(store, downloads=True)
+    assert not part.exists()
 
 
 def test_prune_removes_images_without_name_and_with_all_the_unused_ones(store: Store) -> None:

@@ -17,7 +17,7 @@ def command(settings: Settings, opts: Opts) -> int:
         return 0
     store = settings.store()
     lines(prune_images(store, opts.filter, opts.all))
-    collect_garbage(store)
+    collect_garbage(store, downloads=True)
     return 0
 
 

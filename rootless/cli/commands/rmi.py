@@ -32,7 +32,7 @@ def command(settings: Settings, opts: Opts) -> int:
             worst = max(worst, tell(error, settings.log_level))
         else:
             lines([f"Untagged: {name}" for name in removed.untagged] + [f"Deleted: {id}" for id in removed.deleted])
-    collect_garbage(store)
+    collect_garbage(store, downloads=opts.all)
     return worst
 
 
