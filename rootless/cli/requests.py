@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rootless.engine.request import CreateRequest
 
 TYPE_CHECKING = False
@@ -20,6 +22,7 @@ def create_request(opts: Opts) -> CreateRequest:
 
     request = CreateRequest.from_options(opts)
     request.display = display
+    request.create_command = ["rootless", *sys.argv[1:]]
     if opts.retry is not None or opts.retry_delay is not None:
         from rootless.cli.retries import patience_of
 

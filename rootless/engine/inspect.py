@@ -20,6 +20,39 @@ if TYPE_CHECKING:
     from storage.store import Store
 
 
+# What nobody limits: the fields of Podman's HostConfig, all of which mean "no limit" or "not asked for".
+_NO_LIMITS: dict[str, Any] = {
+    "OomScoreAdj": 0,
+    "CpuShares": 0,
+    "Memory": 0,
+    "NanoCpus": 0,
+    "BlkioWeight": 0,
+    "BlkioWeightDevice": None,
+    "BlkioDeviceReadBps": None,
+    "BlkioDeviceWriteBps": None,
+    "BlkioDeviceReadIOps": None,
+    "BlkioDeviceWriteIOps": None,
+    "CpuPeriod": 0,
+    "CpuQuota": 0,
+    "CpuRealtimePeriod": 0,
+    "CpuRealtimeRuntime": 0,
+    "CpusetCpus": "",
+    "CpusetMems": "",
+    "DiskQuota": 0,
+    "KernelMemory": 0,
+    "MemoryReservation": 0,
+    "MemorySwap": 0,
+    "MemorySwappiness": 0,
+    "OomKillDisable": False,
+    "PidsLimit": 0,
+    "CpuCount": 0,
+    "CpuPercent": 0,
+    "IOMaximumIOps": 0,
+    "IOMaximumBandwidth": 0,
+    "CgroupConf": None,
+}
+
+
 def inspect_container(store: Store, container: Container, size: bool = False) -> dict[str, Any]:
     """Everything that is known of a container, with Podman's keys (Docker's are among them)."""
     request = loads(container.request)
@@ -35,14 +68,18 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
         "Args": args[1:],
         "State": _state(container),
         "Image": container.image_id,
+        "ImageDigest": _image_digest(store, container),
         "ImageName": container.image_name,
         "Rootfs": "",
+        "Pod": "",
         "ResolvConfPath": _live(store, container, "resolv.conf"),
         "HostnamePath": _live(store, container, "hostname"),
         "HostsPath": _live(store, container, "hosts"),
         "StaticDir": directory,
         "OCIConfigPath": directory + "/config.json",
         "OCIRuntime": "rootless",
+        "ConmonPidFile": "",
+        "PidFile": "",
         "Name": container.name,
         "Driver": container.driver,
         "MountLabel": "",
@@ -59,8 +96,10 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
         "Namespace": "",
         "IsInfra": False,
         "IsService": False,
-        "Config": _config(container, request, config),
+        "Config": _config(container, request, config, ports),
         "HostConfig": _host_config(store, container, request, config, ports),
+        "UseImageHosts": request.get("no_hosts", False),
+        "UseImageHostname": False,
     }
     if size:
         found["SizeRw"], found["SizeRootFs"] = sizes(store, container)
@@ -72,6 +111,12 @@ def _read_config(directory: str) -> dict[str, Any]:
         return read_config(directory, "replace")
     except StorageError:  # a crash before it was written
         return {}
+
+
+def _image_digest(store: Store, container: Container) -> str:
+    """The digest of the image's manifest; "" where the image has been removed."""
+    row = store.db.execute("SELECT manifest_digest FROM images WHERE id = ?", (container.image_id,)).fetchone()
+    return row[0] if row else ""
 
 
 def _live(store: Store, container: Container, name: str) -> str:
@@ -101,6 +146,7 @@ def _state(container: Container) -> dict[str, Any]:
         "Error": container.error,
         "StartedAt": _time(container.started),
         "FinishedAt": _time(container.finished),
+        "Health": None,
         "CheckpointedAt": _time(0),
         "RestoredAt": _time(0),
     }
@@ -138,7 +184,7 @@ def _network_settings(container: Container, ports: list[list[Any]], request: dic
         length = int(options.cidr.partition("/")[2])
     published: dict[str, Any] = dict.fromkeys(_exposed(request))
     published |= _port_map(ports)
-    return {
+    endpoint = {
         "EndpointID": "",
         "Gateway": gateway,
         "IPAddress": address,
@@ -147,6 +193,10 @@ def _network_settings(container: Container, ports: list[list[Any]], request: dic
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
         "MacAddress": "",
+    }
+    mode = network.get("mode", "")
+    return {
+        **endpoint,
         "Bridge": "",
         "SandboxID": "",
         "HairpinMode": False,
@@ -154,6 +204,9 @@ def _network_settings(container: Container, ports: list[list[Any]], request: dic
         "LinkLocalIPv6PrefixLen": 0,
         "Ports": published,
         "SandboxKey": f"/proc/{container.pid}/ns/net" if container.pid else "",
+        "Networks": {
+            mode: {**endpoint, "NetworkID": mode, "DriverOpts": None, "IPAMConfig": None, "Links": None},
+        },
     }
 
 
@@ -163,7 +216,9 @@ def _exposed(request: dict[str, Any]) -> list[str]:
     return sorted({name if "/" in name else name + "/tcp" for name in names})
 
 
-def _config(container: Container, request: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+def _config(
+    container: Container, request: dict[str, Any], config: dict[str, Any], ports: list[list[Any]]
+) -> dict[str, Any]:
     process = config.get("process") or {}
     image = request.get("image_config", {})
     entrypoint = image.get("Entrypoint")
@@ -188,12 +243,15 @@ def _config(container: Container, request: dict[str, Any], config: dict[str, Any
         "Volumes": {path: {} for path in image.get("Volumes") or {}} or None,
         "WorkingDir": process.get("cwd", "/"),
         "Entrypoint": entrypoint,
-        "ExposedPorts": {port: {} for port in _exposed(request)} or None,
+        "ExposedPorts": {port: {} for port in sorted({*_exposed(request), *_port_map(ports)})} or None,
         "OnBuild": None,
         "Labels": loads(container.labels),
         "Annotations": config.get("annotations", {}),
         "StopSignal": signal_name(parse_signal(request.get("stop_signal") or "SIGTERM")),
+        "CreateCommand": request.get("create_command"),
+        "Timeout": 0,
         "StopTimeout": request.get("stop_timeout", DEFAULT_TIMEOUT),
+        "Passwd": False,
         "Umask": "0022",
     }
 
@@ -212,7 +270,9 @@ def _host_config(
         for mount in request.get("inspected_mounts", [])
     ]
     return {
+        **_NO_LIMITS,
         "Binds": binds,
+        "CgroupManager": "none",
         "ContainerIDFile": request.get("cidfile", ""),
         "LogConfig": {
             "Type": request.get("log_driver", "k8s-file"),
@@ -225,14 +285,23 @@ def _host_config(
         "PortBindings": _port_map(ports),
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "AutoRemove": bool(container.auto_remove),
+        "AutoRemoveImage": False,
+        "Annotations": None,
+        "VolumeDriver": "",
+        "VolumesFrom": None,
         "CapAdd": request.get("cap_add", []),
         "CapDrop": request.get("cap_drop", []),
         "Dns": request.get("dns", []),
         "DnsOptions": request.get("dns_option", []),
         "DnsSearch": request.get("dns_search", []),
         "ExtraHosts": request.get("add_host", []),
+        "HostsFile": "",
         "GroupAdd": request.get("group_add", []),
         "IpcMode": "private",
+        "Cgroup": "",
+        "Cgroups": "disabled",
+        "CgroupParent": "",
+        "Links": None,
         "PidMode": "private",
         "UTSMode": "private",
         "UsernsMode": "",
@@ -244,6 +313,9 @@ def _host_config(
         "Tmpfs": {text.partition(":")[0]: text.partition(":")[2] for text in request.get("tmpfs", [])},
         "ShmSize": spec.size_in_bytes(shm, "--shm-size") if shm else spec.DEFAULT_SHM_SIZE,
         "Runtime": "rootless",
+        "ConsoleSize": [0, 0],
+        "Isolation": "",
+        "Devices": [],
         "Init": request.get("init", False),
         "Ulimits": [
             {"Name": limit["type"], "Soft": limit["soft"], "Hard": limit["hard"]}

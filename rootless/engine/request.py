@@ -15,6 +15,7 @@ _LISTS = (
     "add_host",
     "cap_add",
     "cap_drop",
+    "create_command",  # the whole command line
     "command",  # what stands behind the image
     "dns",
     "dns_option",
@@ -72,6 +73,7 @@ class CreateRequest:
         cap_add: list[str]
         cap_drop: list[str]
         command: list[str]
+        create_command: list[str]
         dns: list[str]
         dns_option: list[str]
         dns_search: list[str]
