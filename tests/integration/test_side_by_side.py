@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
 from tests.support.command import Rootless, wait_until
+from tests.support.images import NAME
 from tests.support.leaks import assert_nothing_left
 
 NONE = ("--network", "none")
@@ -132,6 +134,21 @@ def test_everyone_may_remove_everything_at_once(rl: Rootless, image: str) -> Non
         assert (code, error) == (0, ""), "what another has removed is removed"
     assert rl.out("ps", "-aq") == ""
     assert_nothing_left(rl.place, rl.root, rl.runroot)
+
+
+def test_an_image_is_removed_by_force_while_containers_of_it_come_and_go(fresh: Rootless, busybox: Path) -> None:
+    for _ in range(3):
+        fresh("load", "-q", "-i", str(busybox))
+        runs = [fresh.popen("run", "--rm", "--pull", "never", *NONE, NAME, "true") for _ in range(8)]
+        removers = [fresh.popen("rmi", "-f", "-i", NAME) for _ in range(2)]
+        for remover in removers:
+            code, _, error = finish(remover)
+            assert code == 0 or (code == 2 and "in use by" in error), error
+        for run in runs:
+            code, _, error = finish(run)
+            assert code in (0, 137) or "no such image" in error or "removed" in error, error
+        fresh("rmi", "-f", "-i", NAME)
+    assert fresh.out("ps", "-aq") == fresh.out("images", "-aq") == ""
 
 
 def test_removed_by_all_and_by_name_while_it_removes_itself(rl: Rootless, image: str) -> None:

@@ -26,7 +26,7 @@ def command(settings: Settings, opts: Opts) -> int:
             removed = _remove(store, name, opts)
         except RootlessError as error:
             if isinstance(error, NotFoundError):
-                if opts.ignore:
+                if opts.ignore or opts.all:
                     continue
                 error.exit_code = 1
             worst = max(worst, tell(error, settings.log_level))
@@ -52,4 +52,7 @@ def _remove_containers(store: Store, image_id: str) -> None:
         from rootless.engine.remove import remove as remove_container
 
         for container_id, _, _ in users:
-            remove_container(store, container_id, force=True, volumes=True)
+            try:
+                remove_container(store, container_id, force=True, volumes=True)
+            except NotFoundError:
+                pass  # it has just removed itself
