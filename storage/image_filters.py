@@ -57,10 +57,10 @@ def _test(connection: Connection, key: str, value: str) -> Test:
             raise UsageError(f"filter {key}={value}: it is true or false")
         wanted = value.lower() in ("true", "1")
         if key == "dangling":
-            return lambda image: bool(image.names) is not wanted
+            return lambda image: image.dangling is wanted
         return lambda image: bool(image.containers) is wanted
     if key == "reference":
-        return lambda image: any(matches(name, value) for name in image.names)
+        return lambda image: any(matches(name, value) for name in (*image.names, *image.pinned))
     if key == "id":
         return lambda image: image.id.startswith(value.removeprefix("sha256:"))
     if key == "digest":
@@ -110,8 +110,9 @@ def _moment(value: str) -> float:
 
 def matches(name: str, pattern: str) -> bool:
     """Whether a pattern with *, ? and [] fits a stored name: in full or as short as Docker writes it, with its tag or
-    without; a star stops at slashes."""
-    repository, _, tag = name.rpartition(":")
+    digest or without; a star stops at slashes."""
+    repository = name.partition("@")[0] if "@" in name else name.rpartition(":")[0]
+    rest = name[len(repository) :]
     spellings = [repository]
     if repository.startswith("docker.io/"):
         spellings.append(repository.removeprefix("docker.io/"))
@@ -121,7 +122,7 @@ def matches(name: str, pattern: str) -> bool:
         spellings.append(repository.rpartition("/")[2] if repository.startswith("localhost/") else repository)
     wanted = pattern.split("/")
     for spelling in spellings:
-        for text in (spelling, f"{spelling}:{tag}"):
+        for text in (spelling, spelling + rest):
             parts = text.split("/")
             if len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted)):
                 return True

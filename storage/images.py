@@ -42,11 +42,13 @@ def add_image(
     layers: Sequence[AddedLayer],
     names: Iterable[str] = (),
     digests: Iterable[str] = (),
+    pinned: str | None = None,
 ) -> str:
     """Record an image whose layers (lowest first) lie in the store, and return its id (hex).
 
     `names` ("docker.io/library/alpine:latest") move here from the images that have them now; `digests`
-    ("docker.io/library/alpine@sha256:...") are added. When this returns, the image survives a power cut.
+    ("docker.io/library/alpine@sha256:...") are added; `pinned` is the one of them by which the image was asked for, and
+    is a name of it from then on. When this returns, the image survives a power cut.
     Raises ImageError where configuration and layers do not fit together, StorageError where a layer is not there.
     The caller holds a `Lease` that protects the layers.
     """
@@ -95,7 +97,11 @@ def add_image(
             [(image_id, position, diff_id) for position, diff_id in enumerate(expected)],
         )
         db.executemany("INSERT OR REPLACE INTO image_names VALUES (?, ?)", [(name, image_id) for name in names])
-        db.executemany("INSERT OR REPLACE INTO image_digests VALUES (?, ?)", [(name, image_id) for name in digests])
+        db.executemany(
+            "INSERT INTO image_digests VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE"
+            " SET image_id = excluded.image_id, pinned = max(pinned, excluded.pinned)",
+            [(name, image_id, name == pinned) for name in digests],
+        )
     return image_id
 
 
@@ -158,7 +164,8 @@ def tag(store: Store, source: str, targets: Sequence[str]) -> None:
 
 
 def untag(store: Store, source: str, names: Sequence[str] = ()) -> None:
-    """Take `names` away from the image `source`, or all its names where none are given. Raises NotFoundError."""
+    """Take `names` away from the image `source`, or all its names where none are given, also the digests by which it
+    was pulled. Raises NotFoundError."""
     wanted = [full_name(name) for name in names]
     with transaction(store.db) as db:
         image = need_image(db, source)
@@ -167,6 +174,8 @@ def untag(store: Store, source: str, names: Sequence[str] = ()) -> None:
                 raise NotFoundError(f"untag {source}: it has no name {name}", exit_code=125)
         for name in wanted or image.names:
             db.execute("DELETE FROM image_names WHERE name = ?", (name,))
+        if not wanted:
+            db.execute("UPDATE image_digests SET pinned = 0 WHERE image_id = ?", (image.id,))
 
 
 @dataclass(slots=True)

@@ -13,16 +13,29 @@ if TYPE_CHECKING:
 _QUERY = """SELECT id, manifest_digest, size, created, created_unix,
  (SELECT group_concat(name, x'0a') FROM image_names WHERE image_id = i.id),
  (SELECT group_concat(name, x'0a') FROM image_digests WHERE image_id = i.id),
+ (SELECT group_concat(name, x'0a') FROM image_digests WHERE image_id = i.id AND pinned),
  (SELECT count(*) FROM containers WHERE image_id = i.id),
  {} FROM images i ORDER BY created_unix DESC, id"""
 
 
 class ListedImage:
-    """One image. `id` in hex; `names` sorted; `digests` as "name@sha256:..."; `digest` of the manifest with "sha256:";
+    """One image. `id` in hex; `names` sorted; `digests` as "name@sha256:...", of which `pinned` are
+    those by which it was pulled; `digest` of the manifest with "sha256:";
     `size` in bytes extracted; `created` RFC 3339 or "", `created_unix` the same in seconds; `containers` made of it;
     `config` is the parsed configuration, {} unless it was asked for."""
 
-    __slots__ = ("config", "containers", "created", "created_unix", "digest", "digests", "id", "names", "size")
+    __slots__ = (
+        "config",
+        "containers",
+        "created",
+        "created_unix",
+        "digest",
+        "digests",
+        "id",
+        "names",
+        "pinned",
+        "size",
+    )
 
     def __init__(self, row: tuple[Any, ...]) -> None:
         self.id: str = row[0]
@@ -32,8 +45,14 @@ class ListedImage:
         self.created_unix: float = row[4]
         self.names: list[str] = sorted(row[5].split("\n")) if row[5] else []
         self.digests: list[str] = row[6].split("\n") if row[6] else []
-        self.containers: int = row[7]
-        self.config: dict[str, Any] = loads(row[8]) if row[8] else {}
+        self.pinned: list[str] = sorted(row[7].split("\n")) if row[7] else []
+        self.containers: int = row[8]
+        self.config: dict[str, Any] = loads(row[9]) if row[9] else {}
+
+    @property
+    def dangling(self) -> bool:
+        """Whether nothing names it any more."""
+        return not self.names and not self.pinned
 
 
 def list_images(connection: Connection, with_config: bool = False) -> list[ListedImage]:

@@ -12,14 +12,14 @@ from storage.store import Store
 
 
 def prune_images(store: Store, filters: Iterable[str] = (), all_unused: bool = False) -> list[str]:
-    """Forget the images that no container uses and that have no name (`all_unused`: with names too), of those that pass
-    `filters`; their ids. Files go with `collect_garbage`."""
+    """Forget the images that no container uses and that have no name and were not pulled by digest (`all_unused`: those
+    too), of those that pass `filters`; their ids. Files go with `collect_garbage`."""
     pairs = split_filters(filters)
     pruned = []
     with transaction(store.db) as db:
         passes = image_filter(db, pairs)
         for image in list_images(db, with_config=True):
-            if not image.containers and (all_unused or not image.names) and passes(image):
+            if not image.containers and (all_unused or image.dangling) and passes(image):
                 forget_image(db, image.id)
                 pruned.append(image.id)
     return pruned

@@ -173,6 +173,7 @@ class _Pull:
             [layers[diff_id] for diff_id in diff_ids],
             [] if reference.digest else [reference.tagged],
             [f"{reference.name}@{digest}" for digest in digests],
+            f"{reference.name}@{reference.digest}" if reference.digest else None,
         )
 
     def _resolve(self, client: Client, raw: RawManifest, where: str) -> tuple[RawManifest, Manifest]:

@@ -106,7 +106,11 @@ CREATE INDEX container_volumes_by_volume ON container_volumes(volume);
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
-STEPS = (_FIRST,)  # step n leads to version n + 1; released steps are never edited
+_SECOND = """
+ALTER TABLE image_digests ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;  -- pulled by this digest: it is a name
+"""
+
+STEPS = (_FIRST, _SECOND)  # step n leads to version n + 1; released steps are never edited
 
 
 def migrate(connection: Connection, version: int) -> None:

@@ -59,6 +59,22 @@ def test_pulling_by_digest_checks_it_and_gives_no_tag(fresh: Rootless, registry:
     assert "has no digests/app with the digest sha256:000" in failed.stderr
 
 
+def test_an_image_that_was_pulled_by_digest_is_listed_and_kept_by_it(fresh: Rootless, registry: Registry) -> None:
+    image = small()
+    registry.push("pinned/app", image, "v1")
+    name = f"{registry.host}/pinned/app@{image.manifest.digest}"
+    shown = ("images", "--format", "{{.Repository}} {{.Tag}} {{.Names}} {{.Dangling}}")
+    fresh("pull", "-q", OPEN, name)
+    assert fresh.out(*shown) == f"{registry.host}/pinned/app <none> [{name}] false"
+    assert fresh.out("images", "-q", f"{registry.host}/pinned/app") == image.id[:12]
+    assert fresh.out("images", "-q", "--filter", "dangling=true") == fresh.out("image", "prune", "-f") == ""
+    fresh("pull", "-q", OPEN, f"{registry.host}/pinned/app:v1")
+    assert fresh.out("images", "--format", "{{.Repository}} {{.Tag}}") == f"{registry.host}/pinned/app v1"
+    fresh("untag", image.id)
+    assert fresh.out("images", "--format", "{{.Repository}} {{.Tag}}") == "<none> <none>"
+    assert fresh.out("image", "prune", "-f") == image.id
+
+
 @pytest.mark.parametrize("docker", [False, True], ids=["index", "list"])
 def test_the_platform_is_chosen_from_an_index(fresh: Rootless, registry: Registry, docker: bool) -> None:
     images = {

@@ -102,6 +102,16 @@ def test_an_older_version_is_migrated(path: str) -> None:
     assert open_database(path).execute("SELECT count(*) FROM images").fetchone() == (0,)
 
 
+def test_a_database_of_the_first_version_keeps_what_is_in_it(path: str) -> None:
+    db = connect(path)
+    migrate(db, 1)
+    db.execute("INSERT INTO image_digests VALUES ('example.org/a@sha256:1', 'id')")
+    db.close()
+    assert open_database(path).execute("SELECT * FROM image_digests").fetchall() == [
+        ("example.org/a@sha256:1", "id", 0)
+    ]
+
+
 def test_a_failed_migration_changes_nothing(path: str) -> None:
     db = connect(path)
     db.execute("CREATE TABLE images (x)")

@@ -19,12 +19,13 @@ _HEADINGS = {"ID": "IMAGE ID", "CreatedSince": "CREATED", "CreatedAt": "CREATED 
 
 
 class Line:
-    """One name of an image, or `repository` and `tag` "<none>" where it has none."""
+    """One name of an image; `repository` and `tag` are "<none>" where it has none, the tag also where it was pulled by
+    digest."""
 
     __slots__ = ("image", "repository", "tag")
 
     def __init__(self, image: ListedImage, name: str) -> None:
-        repository, _, tag = name.rpartition(":")
+        repository, _, tag = (name.partition("@")[0], "", "") if "@" in name else name.rpartition(":")
         self.image = image
         self.repository = repository or NONE
         self.tag = tag or NONE
@@ -66,12 +67,18 @@ def _chosen(store: Store, opts: Opts) -> list[ListedImage]:
     if opts.image:
         for image in images:
             image.names = [name for name in image.names if matches(name, opts.image)]
-        images = [image for image in images if image.names]
+            image.pinned = [name for name in image.pinned if matches(name, opts.image)]
+        images = [image for image in images if not image.dangling]
     return images
 
 
+def _names(image: ListedImage) -> list[str]:
+    """The names that have a line each: one that has tags is not listed by digest too."""
+    return image.names or image.pinned or [""]
+
+
 def _sorted(images: list[ListedImage], opts: Opts) -> list[Line]:
-    rows = [Line(image, name) for image in images for name in image.names or [""]]
+    rows = [Line(image, name) for image in images for name in _names(image)]
     if opts.sort == "id":
         rows.sort(key=lambda line: line.image.id)
     elif opts.sort == "repository":
@@ -113,8 +120,8 @@ def _fields(line: Line, full: bool) -> dict[str, Any]:
         "Digests": repo_digests(image),
         "RepoDigests": repo_digests(image),
         "RepoTags": image.names,
-        "Names": image.names,
-        "History": image.names,
+        "Names": [*image.names, *image.pinned],
+        "History": [*image.names, *image.pinned],
         "Created": since,
         "CreatedSince": since,
         "CreatedAt": go_time(image.created_unix),
@@ -124,7 +131,7 @@ def _fields(line: Line, full: bool) -> dict[str, Any]:
         "SharedSize": 0,
         "Containers": image.containers,
         "Labels": _labels(image),
-        "Dangling": not image.names,
+        "Dangling": image.dangling,
         "ReadOnly": False,
         "ParentId": "",
     }
@@ -143,10 +150,10 @@ def _json(image: ListedImage) -> dict[str, Any]:
         "VirtualSize": image.size,
         "Labels": _labels(image),
         "Containers": image.containers,
-        "Dangling": not image.names,
-        "Names": image.names,
+        "Dangling": image.dangling,
+        "Names": [*image.names, *image.pinned],
         "Digest": image.digest,
-        "History": image.names,
+        "History": [*image.names, *image.pinned],
         "Created": int(image.created_unix),
         "CreatedAt": image.created,
     }
