@@ -16,18 +16,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rootless.engine.records import Container
     from storage.store import Store
 
     # (number of the stream, bytes)
     Write = Callable[[int, bytes], None]
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 18
+_WINDOW = 1024  # bytes in which the end of a run of lines is sought first
 _IN_MODIFY, _IN_NONBLOCK, _IN_CLOEXEC = 2, 0o4000, 0o2000000
 
 
 class Entry:
-    """One entry of a log: `time` as RFC 3339 text, `stream` 1 or 2, `partial` where its line goes on, `data`."""
+    """One entry of a log: `time` as RFC 3339 text, `stream` 1 or 2, `partial` where its line goes on, `data`.
+
+    Whole lines that were written at once, under one time, may make one entry: then `data` has line feeds in it.
+    """
 
     __slots__ = ("data", "partial", "stream", "time")
 
@@ -36,6 +39,45 @@ class Entry:
         self.time, stream, kind, self.data = line.split(b" ", 3)
         self.stream = 2 if stream == b"stderr" else 1
         self.partial = kind == b"P"
+
+
+def entries(block: bytes) -> Iterator[Entry]:
+    """The entries of whole lines of a log; what is none, after a crash in the middle of a write, is left out.
+
+    A chatty container writes hundreds of lines under one time. They are found and stripped of it together: one by one
+    they would cost ten times as much.
+    """
+    start, singly_until = 0, 0
+    while start < len(block):
+        end = block.index(b"\n", start) + 1
+        try:
+            entry = Entry(block[start : end - 1])
+        except ValueError:
+            start = end
+            continue
+        head = block[start : end - 1 - len(entry.data)]
+        if not entry.partial and start >= singly_until and block.startswith(head, end):
+            stop = _end_of_run(block, start, head)
+            run = block[start:stop]
+            data = run[len(head) : -1].replace(b"\n" + head, b"\n")
+            if run.count(b"\n") * len(head) + len(data) + 1 == len(run):
+                entry.data = data
+                end = stop
+            else:  # lines of the other stream are among them
+                singly_until = stop
+        yield entry
+        start = end
+
+
+def _end_of_run(block: bytes, start: int, head: bytes) -> int:
+    """Where the last line near `start` that begins with `head` ends; looks as far ahead as there are such lines."""
+    window = _WINDOW
+    while True:
+        last = block.rfind(b"\n" + head, start, start + window)
+        if start + window >= len(block) or 0 <= last < start + window // 2:
+            break
+        window *= 2
+    return block.index(b"\n", last + 1) + 1
 
 
 def follow_logs(
@@ -73,40 +115,56 @@ def follow_logs(
     try:
         if tail >= 0:
             os.lseek(fd, _tail_offset(fd, tail), os.SEEK_SET)
-        for line in _lines(fd, path, container, store, connection):
-            try:
-                entry = Entry(line)
-            except ValueError:
-                continue  # a crash in the middle of a write
-            if first and entry.time < first:
-                continue
-            if last and entry.time > last:
-                break
-            printer.print(entry)
+        for block in _blocks(fd, path, connection):
+            for entry in entries(block):
+                if first and entry.time < first:
+                    continue
+                if last and entry.time > last:
+                    return
+                printer.print(entry)
+            printer.flush()
     finally:
+        printer.flush()
         os.close(fd)
         if connection is not None:
             connection.close()
 
 
 class _Printer:
+    """Gives entries to `write`, those of one stream that follow one another together."""
+
     def __init__(self, write: Write, timestamps: bool, prefix: bytes) -> None:
         self._write = write
         self._timestamps = timestamps
         self._prefix = prefix
         self._inside = {1: False, 2: False}  # in the middle of a line
+        self._stream = 1
+        self._waiting: list[bytes] = []
 
     def print(self, entry: Entry) -> None:
-        data = entry.data if entry.partial else entry.data + b"\n"
-        if not self._inside[entry.stream]:
+        data = entry.data
+        if self._timestamps or self._prefix:
             head = self._prefix + b" " if self._prefix else b""
-            data = head + (entry.time + b" " if self._timestamps else b"") + data
-        self._inside[entry.stream] = entry.partial
-        self._write(entry.stream, data)
+            if self._timestamps:
+                head += entry.time + b" "
+            data = data.replace(b"\n", b"\n" + head)
+            if not self._inside[entry.stream]:
+                data = head + data
+            self._inside[entry.stream] = entry.partial
+        if entry.stream != self._stream:
+            self.flush()
+            self._stream = entry.stream
+        self._waiting.append(data if entry.partial else data + b"\n")
+
+    def flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._write(self._stream, b"".join(waiting))
 
 
-def _lines(fd: int, path: str, container: Container, store: Store, connection: object) -> Iterator[bytes]:
-    """The lines of the log from the position of `fd` on; with a `connection` to its monitor also those to come."""
+def _blocks(fd: int, path: str, connection: object) -> Iterator[bytes]:
+    """The log from the position of `fd` on, whole lines at a time; with a `connection` to the container's monitor also
+    what is to come."""
     pieces: list[bytes] = []
     waiter = _Waiter(path, connection) if connection is not None else None
     ended = waiter is None
@@ -115,7 +173,7 @@ def _lines(fd: int, path: str, container: Container, store: Store, connection: o
         if block:
             whole, newline, rest = block.rpartition(b"\n")
             if newline:
-                yield from (b"".join(pieces) + whole).split(b"\n")
+                yield b"".join([*pieces, whole, newline])
                 pieces = [rest]
             else:
                 pieces.append(block)

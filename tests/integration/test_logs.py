@@ -24,6 +24,17 @@ def test_long_output_without_newlines_is_kept_byte_for_byte(rl: Rootless, image:
     assert rl("logs", "c").stdout == "y" * 3000000 + "\nend"
 
 
+def test_a_long_log_comes_back_as_it_was_written(rl: Rootless, image: str) -> None:
+    make(rl, image, "seq 1 300000; seq 1 99 >&2; seq 1 300000")
+    done = rl("logs", "c")
+    numbers = "".join(f"{number}\n" for number in range(1, 300001))
+    assert done.stdout == numbers * 2
+    assert done.stderr == numbers[: numbers.index("100\n")]
+    stamped = rl.out("logs", "-t", "-n", "c").split("\n")
+    assert [line.split(" ")[0] for line in stamped] == ["c"] * 600000
+    assert [line.split(" ")[2] for line in stamped] == numbers.split() * 2
+
+
 def test_tail(rl: Rootless, image: str) -> None:
     make(rl, image, "seq 1 5000; head -c 200000 /dev/zero | tr '\\0' z; echo; echo last")
     assert rl.out("logs", "--tail", "1", "c") == "last"
