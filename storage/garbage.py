@@ -1,8 +1,11 @@
 """Collecting what no image and no container refers to: layers, blobs, and what killed processes left behind.
 
 Safe beside pulls, loads and other collectors. What is garbage is decided, and disappears from its place by one rename,
-within one write transaction (see storage.lease). Deleting the files comes afterwards and may be interrupted anywhere:
+within a write transaction (see storage.lease). Deleting the files comes afterwards and may be interrupted anywhere:
 `LayerStore.sweep` goes on with it.
+
+A blob goes in a transaction of its own, after the one that has deleted its row: wherever we are killed, no row names a
+blob that is not there. (A row without its layer does no harm: `LayerStore.has` looks at the directory.)
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from storage.blobs import remove_blob, remove_parts, remove_unlocked
+from storage.blobs import remove_parts, remove_unlocked
 from storage.database import transaction
 from storage.layer_names import copies
 from storage.lease import live_leases
@@ -21,6 +24,8 @@ _UNREFERENCED = """SELECT diff_id, size, blob, blob_size FROM layers l
  WHERE NOT EXISTS (SELECT 1 FROM image_layers WHERE diff_id = l.diff_id)
  AND NOT EXISTS (SELECT 1 FROM container_layers WHERE diff_id = l.diff_id)
  AND NOT EXISTS (SELECT 1 FROM leases WHERE digest = l.diff_id OR digest = l.blob)"""
+
+_NEEDED_AGAIN = "SELECT 1 FROM layers WHERE blob = ? UNION ALL SELECT 1 FROM leases WHERE digest = ?"
 
 
 @dataclass(slots=True)
@@ -49,40 +54,44 @@ def collect_garbage(store: Store, downloads: bool = False) -> Freed:
         for diff_id, size, blob, blob_size in db.execute(_UNREFERENCED).fetchall():
             db.execute("DELETE FROM layers WHERE diff_id = ?", (diff_id,))
             for name in copies(diff_id):
-                _move_away(store, name, moved)
+                _move_away(store, layout.layer(name), moved)
             freed.layers.append(diff_id)
             freed.size += size + (blob_size or 0)
             if blob:
-                remove_blob(layout, blob)
                 freed.blobs.append(blob)
         if not leases:
-            _sweep(store, db, layers, blobs, moved)
+            _sweep(store, db, layers, set(blobs).difference(freed.blobs), moved)
             if downloads:
                 remove_parts(layout, 0)
+    if freed.blobs:
+        with transaction(store.db) as db:
+            for blob in freed.blobs:
+                if db.execute(_NEEDED_AGAIN, (blob, blob)).fetchone() is None:
+                    _move_away(store, layout.blob(blob), moved)
     for path in moved:
         store.layers.delete_unlocked(path)
     return freed
 
 
-def _move_away(store: Store, name: str, moved: list[str]) -> None:
+def _move_away(store: Store, path: str, moved: list[str]) -> None:
     place = f"{store.layout.tmp}/gone-{os.urandom(8).hex()}"
     try:
-        os.rename(store.layout.layer(name), place)
+        os.rename(path, place)
     except FileNotFoundError:
-        return  # no such copy, or a collector was killed between the rename and the commit
+        return  # no such copy, or another collector was faster, or killed between the rename and the commit
     moved.append(place)
 
 
-def _sweep(store: Store, db: Connection, layers: list[str], blobs: list[str], moved: list[str]) -> None:
+def _sweep(store: Store, db: Connection, layers: list[str], blobs: set[str], moved: list[str]) -> None:
     """Take away what has no row: nobody is adding anything, so a killed process left it."""
     known = {row[0] for row in db.execute("SELECT diff_id FROM layers")}
     for name in layers:
         if name.partition(".")[0] not in known:
-            _move_away(store, name, moved)
+            _move_away(store, store.layout.layer(name), moved)
     known = {row[0] for row in db.execute("SELECT blob FROM layers WHERE blob IS NOT NULL")}
     for name in blobs:
         if name not in known:
-            remove_blob(store.layout, name)
+            _move_away(store, store.layout.blob(name), moved)
     for name in os.listdir(store.layout.tmp):
         if name.startswith("blob-"):
             remove_unlocked(f"{store.layout.tmp}/{name}")

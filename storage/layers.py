@@ -266,12 +266,12 @@ class LayerStore:
                 raise StorageError(f"deleting {left[0]}: not permitted", UNMAPPED)
 
     def delete_unlocked(self, path: str) -> None:
-        """As `delete`, unless a process holds the lock of the directory `path`: it writes there, or deletes it itself.
+        """As `delete`, unless a process holds the lock of `path`: it writes there, or deletes it itself.
 
         What belongs to ids that are not mapped now stays for a sweep under which they are.
         """
         try:
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return
         try:

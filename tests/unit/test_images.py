@@ -242,6 +242,56 @@ def test_blobs_go_with_their_layer_and_strays_go_too(store: Store) -> None:
     assert os.listdir(store.layout.blobs) == []
 
 
+@pytest.mark.parametrize("commit", [1, 2, 3])
+def test_no_row_names_a_missing_blob_when_a_collector_is_killed_at_a_commit(store: Store, commit: int) -> None:
+    put_image(store, ALPINE)
+    blob = hex_of("blob")
+    Path(store.layout.blob(blob)).write_bytes(b"x")
+    store.db.execute("UPDATE layers SET blob = ?, blob_size = 1", (blob,))
+    remove(store, "alpine")
+    pid = os.fork()
+    if not pid:
+        child = make_store(Path(store.root).parent)
+        seen: list[str] = []
+
+        def die(statement: str) -> None:
+            seen.append(statement)
+            if seen.count("COMMIT") == commit:
+                os.kill(os.getpid(), 9)
+
+        child.db.set_trace_callback(die)
+        collect_garbage(child)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == (9 if commit < 3 else 0)
+    assert all(os.path.exists(store.layout.blob(name)) for (name,) in store.db.execute("SELECT blob FROM layers"))
+    collect_garbage(make_store(Path(store.root).parent))
+    assert os.listdir(store.layout.blobs) == os.listdir(store.layout.layers) == os.listdir(store.layout.tmp) == []
+    assert store.db.execute("SELECT count(*) FROM layers").fetchone() == (0,)
+
+
+def test_a_blob_that_somebody_needs_again_stays_when_its_layer_goes(store: Store) -> None:
+    put_image(store, ALPINE)
+    blob = hex_of("blob")
+    Path(store.layout.blob(blob)).write_bytes(b"x")
+    store.db.execute("UPDATE layers SET blob = ?, blob_size = 1", (blob,))
+    remove(store, "alpine")
+    lease = Lease(other := make_store(Path(store.root).parent))
+    begun: list[str] = []
+
+    def pull(statement: str) -> None:
+        begun.append(statement)
+        if begun.count("BEGIN IMMEDIATE") == 2:
+            store.db.set_trace_callback(None)
+            lease.protect([blob])
+
+    store.db.set_trace_callback(pull)
+    assert collect_garbage(store).layers == [hex_of("base")]
+    assert os.path.exists(other.layout.blob(blob))
+    lease.release()
+    collect_garbage(store)
+    assert not os.path.exists(other.layout.blob(blob))
+
+
 def test_a_fresh_broken_download_is_kept_for_resuming_and_a_stale_one_is_not(store: Store) -> None:
     store.layout.create()
     fresh, stale = (Path(store.layout.tmp, f"{hex_of(word)}.partial") for word in ("fresh", "stale"))
