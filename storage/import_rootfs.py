@@ -13,7 +13,7 @@ from rootless.errors import ImageError, NotFoundError, UsageError
 from rootless.jsontext import dumps
 from storage.image_changes import apply_changes
 from storage.images import AddedLayer, add_image, full_name
-from storage.layers import LayerInfo
+from storage.layers import LayerExtraction, LayerInfo
 from storage.lease import Lease
 from storage.manifest_write import oci_manifest
 from storage.platforms import host_platform
@@ -45,8 +45,8 @@ def import_rootfs(
     names = [full_name(name)] if name else []
     inner: dict[str, Any] = {}
     apply_changes(inner, options.changes)
-    with Lease(store):
-        info = _extract(store, path)
+    with Lease(store) as lease:
+        info = _extract(store, path, lease)
         if progress:
             progress.layer(info.diff_id, info.tar_size)
             progress.done(info.diff_id)
@@ -79,7 +79,7 @@ def _configuration(inner: dict[str, Any], diff_id: str, path: str, options: Impo
     return config
 
 
-def _extract(store: Store, path: str) -> LayerInfo:
+def _extract(store: Store, path: str, lease: Lease) -> LayerInfo:
     if path.startswith(("http://", "https://")):
         raise UsageError(f"importing {path}: only files are read here", f"curl -L {path} | rootless import -")
     what = "importing " + ("standard input" if path == "-" else path)
@@ -90,28 +90,28 @@ def _extract(store: Store, path: str) -> LayerInfo:
     except OSError as error:
         raise ImageError(f"{what}: {error.strerror}") from None
     try:
-        return _extract_open(store, path, descriptor)
+        return _begin(store, path, descriptor).finish(lease.protect)
     except ImageError as error:
         raise ImageError(f"{what}: {error.message}", error.hint) from None
     finally:
         os.close(descriptor)
 
 
-def _extract_open(store: Store, path: str, descriptor: int) -> LayerInfo:
-    """The layer that the open file is. Raises ImageError without the file's name."""
+def _begin(store: Store, path: str, descriptor: int) -> LayerExtraction:
+    """Extract the layer that the open file is. Raises ImageError without the file's name."""
     found = os.fstat(descriptor)
     if stat.S_ISDIR(found.st_mode):
         raise ImageError("it is a directory", f"tar -C {path} -c . | rootless import -")
     if stat.S_ISREG(found.st_mode):
         if not found.st_size:
             raise ImageError("an empty file")
-        return store.layers.begin_from_file(descriptor, 0, found.st_size).finish()
+        return store.layers.begin_from_file(descriptor, 0, found.st_size)
     if os.isatty(descriptor):
         raise ImageError("it is a terminal", "name a file, or < FILE")
     return _stream(store, descriptor)
 
 
-def _stream(store: Store, descriptor: int) -> LayerInfo:
+def _stream(store: Store, descriptor: int) -> LayerExtraction:
     extraction = store.layers.begin()
     try:
         total = 0
@@ -127,4 +127,4 @@ def _stream(store: Store, descriptor: int) -> LayerInfo:
     except BaseException:
         extraction.abort()
         raise
-    return extraction.finish()
+    return extraction

@@ -64,8 +64,11 @@ class LayerExtraction:
             os.close(self.stdin_fd)
             self.stdin_fd = -1
 
-    def finish(self) -> LayerInfo:
+    def finish(self, protect: Callable[[Sequence[str]], None] | None = None) -> LayerInfo:
         """Wait for the child, check the diffID, and put the layer in its place. On failure nothing is left.
+
+        `protect` is a lease's, for whoever could not name the layer before: no collector takes it away from the moment
+        at which it is in its place, where another process may have put it.
 
         Raises ImageError for content that is damaged, hostile or not the layer that was expected; StorageError.
         """
@@ -77,6 +80,8 @@ class LayerExtraction:
                     f"extracting a layer: its content is sha256:{info.diff_id}, "
                     f"not sha256:{self._expected} as the image says"
                 )
+            if protect is not None:
+                protect([info.diff_id])
             self._store.put(self._place, info.diff_id)
         finally:
             self._drop()
@@ -157,6 +162,8 @@ class LayerStore:
 
         layer_child.preload()
         self.sweep()
+        if rootless.debug:
+            rootless.debug(f"extracting layer {expected or '(of any content)'}")
         try:
             place, lock = self._locked_place()
             os.mkdir(place + "/diff", 0o755)

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from storage.import_rootfs import ImportOptions, import_rootfs
+from storage.progress import Progress
+from storage.store import Store
 from tests.conftest import need
 from tests.support.archives import archive, layer, members
 from tests.support.command import Rootless
@@ -225,6 +228,23 @@ def test_import_makes_a_configuration_out_of_changes(fresh: Rootless, tmp_path: 
     }
     assert found["Comment"] == "made by hand"
     assert found["RootFS"]["Layers"] == [f"sha256:{hashlib.sha256(LAYERS[0]).hexdigest()}"]
+
+
+def test_a_collector_beside_an_import_leaves_it_its_layer(fresh: Rootless, tmp_path: Path) -> None:
+    """The same layer came in before, and its image goes between the extraction and the new image's row."""
+    path = tmp_path / "root.tar"
+    path.write_bytes(LAYERS[1])
+    first = fresh.out("import", "-q", "-m", "the first", str(path))
+
+    class Remover(Progress):
+        def done(self, digest: str, note: str = "") -> None:
+            fresh("rmi", first)
+
+    second = import_rootfs(Store(str(fresh.root), str(fresh.runroot)), str(path), None, ImportOptions(), Remover())
+    assert fresh.out("images", "-q", "--no-trunc") == f"sha256:{second}"
+    save = tmp_path / "saved.tar"
+    fresh("save", "-o", str(save), second)
+    assert LAYERS[1] in members(save).values()
 
 
 def test_import_from_a_pipe_without_a_name(fresh: Rootless) -> None:
