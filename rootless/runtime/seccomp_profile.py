@@ -27,6 +27,7 @@ _ACTIONS = {
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
 _EPERM = 1
+_CHECKSUM = 4  # bytes
 
 # machine -> (name of the architecture in profiles, other ABIs that its kernels run: names in libseccomp)
 _MACHINES = {
@@ -71,6 +72,10 @@ def _name(profile: dict[str, Any] | None) -> str:
 
 
 def _load(place: str) -> bytes | None:
+    """The program kept at `place`, unless it is not all there. A checksum follows it: a filter that was cut may be one
+    that the kernel refuses, or one that lets more through."""
+    from binascii import crc32
+
     try:
         fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -79,17 +84,21 @@ def _load(place: str) -> bytes | None:
         content = os.read(fd, 1 << 18)
     finally:
         os.close(fd)
-    return content if content and len(content) % 8 == 0 else None
+    found = content[:-_CHECKSUM]
+    return found if found and content[-_CHECKSUM:] == crc32(found).to_bytes(_CHECKSUM, "little") else None
 
 
 def _save(place: str, content: bytes) -> None:
     """Keep a program for the next start; a store that cannot be written to only means compiling again."""
-    draft = f"{place}.{os.getpid()}"
+    from binascii import crc32
+
+    directory = os.path.dirname(place)
+    draft = f"{directory}/new-{os.urandom(8).hex()}"
     try:
-        os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
+        os.makedirs(directory, 0o700, exist_ok=True)
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            write_all(fd, content)
+            write_all(fd, content + crc32(content).to_bytes(_CHECKSUM, "little"))
             os.fsync(fd)
         finally:
             os.close(fd)
