@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from network.slirp4netns import Helper
     from rootless.engine.request import CreateRequest
     from storage.store import Store
+    from storage.volumes import Claim
 
     Tell = Callable[[str], None]
 
@@ -59,6 +60,7 @@ class Starter:
         self.helper: Helper | None = None
         self.output = self.error = self.input = self.server = -1
         self.identity = self.driver = ""
+        self._claims: list[Claim] = []  # volumes that nobody else may start with before ours has mounted them
         # Helpers outlive us for a moment: what the caller happened to have open is not for them.
         close_range(3, cloexec=True)
         stdio: list[int | None] = [None, None, None]
@@ -111,7 +113,8 @@ class Starter:
         if any(mount["source"].startswith(layout.volumes + "/") for mount in config["mounts"]):
             from rootless.engine.volumes import ready_volumes
 
-            plan["mounts"] = ready_volumes(layout.volumes, plan["mounts"], copied.split("\n") if copied else [])
+            wanted = copied.split("\n") if copied else []
+            plan["mounts"], self._claims = ready_volumes(layout, plan["mounts"], wanted)
         plan["mounts"].sort(key=_depth)
         if self.tty:
             plan["process"] = _with_console_size(plan["process"])
@@ -162,6 +165,8 @@ class Starter:
 
         launch = self._launch
         master = launch.wait_prepared()
+        for claim in self._claims:
+            claim.release(used=True)
         if master is not None:
             self.output = self.input = master
         if self.helper is not None:
@@ -230,6 +235,8 @@ class Starter:
     def abort(self) -> None:
         """End pid 1 and the helper, and remove the run directory. Harmless at any time before the program runs."""
         self._launch.abort()
+        for claim in self._claims:
+            claim.release(used=False)
         if self.helper is not None:
             self.helper.stop()
         if self.identity:

@@ -11,6 +11,8 @@ from typing import Any
 from rootless.engine.request import CreateRequest
 from rootless.engine.spec import size_in_bytes
 from rootless.errors import NotFoundError, UsageError
+from storage.layout import Layout
+from storage.volumes import Claim, claim
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _PROPAGATION = ("shared", "slave", "private", "rshared", "rslave", "rprivate", "unbindable", "runbindable")
@@ -200,17 +202,39 @@ def as_inspected(mount: Mount, volume_directory: str) -> dict[str, Any] | None:
     return shown
 
 
-def ready_volumes(volume_directory: str, mounts: list[dict[str, Any]], copied: list[str]) -> list[dict[str, Any]]:
-    """Make the directories of volumes that are new; returns the mounts to use.
+def ready_volumes(
+    layout: Layout, mounts: list[dict[str, Any]], copied: list[str]
+) -> tuple[list[dict[str, Any]], list[Claim]]:
+    """Make the directories of volumes that are new; returns the mounts to use, and what is to be released when they are
+    mounted.
 
-    Empty volumes are filled from the image where their destination is one of `copied`.
+    A volume that no container has used is given to the container's user; an empty one is filled from the image where
+    its destination is one of `copied`.
     """
-    ready = []
-    for mount in mounts:
-        source = str(mount.get("source") or "")
-        if mount["type"] == "bind" and source.startswith(volume_directory + "/"):
-            os.makedirs(source, 0o755, exist_ok=True)
-            if mount["destination"] in copied and not os.listdir(source):
-                mount = {**mount, "options": [*mount["options"], "tmpcopyup"]}
-        ready.append(mount)
-    return ready
+    ready: list[dict[str, Any]] = []
+    claims: dict[str, Claim | None] = {}
+    begin = layout.volumes + "/"
+    # In one order everywhere: containers that start side by side wait for one another, never in a circle.
+    names = {str(mount["source"])[len(begin) :].partition("/")[0] for mount in mounts if _is_volume(mount, begin)}
+    try:
+        for name in sorted(names):
+            claims[name] = claim(layout, name)
+        pending = dict(claims)
+        for mount in mounts:
+            name = str(mount.get("source"))[len(begin) :].partition("/")[0] if _is_volume(mount, begin) else ""
+            held = pending.pop(name, None)
+            if held is not None:
+                words = ["firstuse"] if held.fresh else []
+                words += ["tmpcopyup"] if mount["destination"] in copied else []
+                mount = {**mount, "options": [*mount["options"], *words]}
+            ready.append(mount)
+    except BaseException:
+        for held in claims.values():
+            if held is not None:
+                held.release(used=False)
+        raise
+    return ready, [held for held in claims.values() if held is not None]
+
+
+def _is_volume(mount: dict[str, Any], begin: str) -> bool:
+    return mount["type"] == "bind" and str(mount.get("source") or "").startswith(begin)

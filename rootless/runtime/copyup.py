@@ -1,4 +1,4 @@
-"""Filling a new tmpfs with what the image has at its mount point (the `tmpcopyup` option)."""
+"""Filling a new tmpfs (the `tmpcopyup` option) or a new volume with what the image has at its mount point."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import os
 import stat
 
 from rootless.errors import RootlessError
+from rootless.runtime.inside import open_inside
+from rootless.runtime.mounting import clone_tree, is_directory
+from rootless.runtime.mountoptions import MountOptions
 
 _PIECE = 1 << 20
 _MOST_LEVELS = 64
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def copy_up(source: int, target: int, path: str) -> None:
     """Copy the directory `source` into the directory `target`: files, directories and links, with modes, owners and
     times. Links are copied, never followed; other kinds of files are left out. Raises RootlessError naming `path`."""
     try:
-        reader = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=source)
-        writer = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=target)
+        reader = os.open(".", _DIRECTORY, dir_fd=source)
+        writer = os.open(".", _DIRECTORY, dir_fd=target)
         try:
             _copy_directory(reader, writer, 0)
         finally:
@@ -24,6 +28,44 @@ def copy_up(source: int, target: int, path: str) -> None:
             os.close(writer)
     except OSError as error:
         raise RootlessError(f"copying the image's {path} into its tmpfs: {error.strerror}") from None
+
+
+def fill_volume(root: int, source: str, path: str, options: MountOptions) -> int | None:
+    """Give the empty volume whose directory on the host is `source` what the image has at `path`: its files
+    (`options.copy_up`), and on its first use the owner, mode and times of the directory.
+
+    Returns the volume's directory, open, where the image has none and the container's user is to own it; else None.
+    Raises RootlessError.
+    """
+    tree = clone_tree(source, MountOptions(["bind"]))  # one that can be written, even if the container's will not
+    try:
+        try:
+            place = open_inside(root, path)
+        except OSError:
+            return os.open(".", _DIRECTORY, dir_fd=tree) if options.first_use else None
+        try:
+            if is_directory(place):
+                _fill(place, tree, options)
+        finally:
+            os.close(place)
+    except OSError as error:
+        raise RootlessError(f"copying the image's {path} into its volume: {error.strerror}") from None
+    finally:
+        os.close(tree)
+    return None
+
+
+def _fill(place: int, tree: int, options: MountOptions) -> None:
+    reader = os.open(".", _DIRECTORY, dir_fd=place)
+    writer = os.open(".", _DIRECTORY, dir_fd=tree)
+    try:
+        if options.copy_up and os.listdir(reader):
+            _copy_directory(reader, writer, 0)
+        elif options.first_use:
+            _dress(writer, os.fstat(reader))
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def _copy_directory(reader: int, writer: int, level: int) -> None:

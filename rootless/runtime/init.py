@@ -154,6 +154,7 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
     use_own_null(stdio)
 
     user = resolve_user(plan.get("user"), process)
+    assembly.give_volumes(user.uid, user.gid)
     if console is not None:
         console.attach(user.uid)
     assembly.warnings += become_user(process, user, single)

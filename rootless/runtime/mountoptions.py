@@ -52,7 +52,8 @@ _IGNORED = {"async", "nomand", "nolazytime", "loud", "iversion", "noiversion", "
 
 class MountOptions:
     """`bind`, `recursive` (of the bind), `attributes` (MOUNT_ATTR_*), `attributes_recursive`, `propagation` (MS_* or 0)
-    and `propagation_recursive`, `data` ((key, value or None), for the file system), `copy_up` (tmpcopyup)."""
+    and `propagation_recursive`, `data` ((key, value or None), for the file system), `copy_up` (tmpcopyup), `first_use`
+    (a volume that nobody owns yet)."""
 
     __slots__ = (
         "attributes",
@@ -60,6 +61,7 @@ class MountOptions:
         "bind",
         "copy_up",
         "data",
+        "first_use",
         "propagation",
         "propagation_recursive",
         "recursive",
@@ -67,7 +69,8 @@ class MountOptions:
 
     def __init__(self, options: list[str]) -> None:
         """Raises UsageError for what only mount(8) knows."""
-        self.bind = self.recursive = self.copy_up = self.propagation_recursive = self.attributes_recursive = False
+        self.bind = self.recursive = self.propagation_recursive = self.attributes_recursive = False
+        self.copy_up = self.first_use = False
         self.attributes = self.propagation = 0
         self.data: list[tuple[str, str | None]] = []
         for option in options:
@@ -87,6 +90,8 @@ class MountOptions:
                 self.attributes_recursive = True
             elif option == "tmpcopyup":
                 self.copy_up = True
+            elif option == "firstuse":
+                self.first_use = True
             elif option in _FILE_SYSTEM_FLAGS:
                 self.data.append((option, None))
             elif option in ("remount", "idmap", "ridmap"):

@@ -42,7 +42,18 @@ class Assembly:
     """The making of one root file system. `target` is where it is mounted until it becomes "/"; `init` is the path of
     the init program inside, or None; `warnings` says what was done otherwise than asked."""
 
-    __slots__ = ("_config", "_devpts", "_init_source", "_mapped_gids", "_proc", "_root", "init", "target", "warnings")
+    __slots__ = (
+        "_config",
+        "_devpts",
+        "_init_source",
+        "_mapped_gids",
+        "_proc",
+        "_root",
+        "_unowned",
+        "init",
+        "target",
+        "warnings",
+    )
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self._config: dict[str, Any] = plan["config"]
@@ -52,6 +63,7 @@ class Assembly:
         self._mapped_gids = plan.get("gids")
         self.warnings: list[str] = []
         self._root = self._proc = self._devpts = -1
+        self._unowned: list[int] = []
         if not plan.get("rootfs"):
             self._bind_root()
 
@@ -93,8 +105,10 @@ class Assembly:
             fd = self._new_file_system(fstype, mount.get("source"), options, path)
         try:
             no_links = fstype in _KERNEL_TYPES or path == "/dev"
+            if options.bind and (options.copy_up or options.first_use):
+                self._fill_volume(self._source(mount), path, options)
             place = mount_point(self._root, path, is_directory(fd), no_links)
-            if options.copy_up:
+            if options.copy_up and not options.bind:
                 from rootless.runtime.copyup import copy_up
 
                 copy_up(place, fd, path)
@@ -107,6 +121,22 @@ class Assembly:
             elif fstype == "devpts":
                 self._devpts = os.dup(fd)
         finally:
+            os.close(fd)
+
+    def _fill_volume(self, source: str, path: str, options: MountOptions) -> None:
+        from rootless.runtime.copyup import fill_volume
+
+        unowned = fill_volume(self._root, source, path, options)
+        if unowned is not None:
+            self._unowned.append(unowned)
+
+    def give_volumes(self, uid: int, gid: int) -> None:
+        """Give new volumes, where the image has no directory to take the owner from, to the container's user."""
+        for fd in self._unowned:
+            try:
+                os.fchown(fd, uid, gid)
+            except OSError:
+                pass  # an id that is not mapped: becoming this user says so
             os.close(fd)
 
     def _make_working_directory(self) -> None:
