@@ -14,6 +14,7 @@ import errno
 import os
 import sys
 
+import rootless
 from network.descriptors import close_all_but
 from network.ports import Port, bind_error
 from rootless.errors import NetworkError
@@ -99,6 +100,8 @@ def _spawn(listeners: list[tuple[_socket.socket, Port]], pid: int, address: str,
             (os.POSIX_SPAWN_DUP2, log, 2),
             *close_all_but(given),
         ]
+        if rootless.debug:
+            rootless.debug(f"starting the port forwarder to {address}: {' '.join(words[-len(listeners) :])}")
         return os.posix_spawn(sys.executable, words, {}, file_actions=actions, setsid=True, setsigmask=())
     except OSError as error:
         raise NetworkError(f"publishing ports: {error}") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import _socket
 import os
 
+import rootless
 from network.ports import Port, check_free
 from rootless.errors import NetworkError
 from rootless.jsontext import dumps, loads
@@ -23,6 +24,8 @@ def add_hostfwd(api_socket: str, port: Port) -> None:
         "host_port": port.host_port,
         "guest_port": port.container_port,
     }
+    if rootless.debug:
+        rootless.debug(f"asking slirp4netns at {api_socket} for {arguments}")
     answer = _ask(api_socket, {"execute": "add_hostfwd", "arguments": arguments})
     if "return" in answer:
         return

@@ -21,6 +21,7 @@ import errno
 import os
 import select
 
+import rootless
 from network.descriptors import close_all_but
 from rootless.errors import NetworkError, UsageError
 from rootless.kernel.pidfd import open_pidfd
@@ -338,6 +339,8 @@ def _spawn(words: list[str], actions: list[tuple[Any, ...]], directory: str | No
     The socket is named relative to the working directory because its whole path may not fit into a socket address, and
     handing over a descriptor of the directory would undo the sandbox.
     """
+    if rootless.debug:
+        rootless.debug(f"starting {' '.join(words)}" + (f" (in {directory})" if directory is not None else ""))
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
     if directory is None:
         return os.posix_spawnp(_PROGRAM, words, environment, file_actions=actions, setsid=True, setsigmask=())

@@ -17,9 +17,11 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from rootless.errors import ImageError, StorageError
+import rootless
+from rootless.errors import ImageError, RootlessError, StorageError
 from rootless.kernel.files import remove_tree, sync_path
 from storage.blobs import RESUMABLE_SECONDS, remove_parts
+from storage.drafts import stale_drafts
 from storage.drivers import UNMAPPED
 from storage.layer_names import OWNERS, copies, name_of
 from storage.layout import Layout
@@ -164,15 +166,11 @@ class LayerStore:
         self.sweep()
         if rootless.debug:
             rootless.debug(f"extracting layer {expected or '(of any content)'}")
+        place, lock = self._locked_place()
+        opened: list[int] = []
         try:
-            place, lock = self._locked_place()
-            os.mkdir(place + "/diff", 0o755)
-            os.chmod(place + "/diff", 0o755)
-            record = os.open(place + "/record", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StorageError(f"making {error.filename}: {error.strerror}") from None
-        layer = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+            opened += _prepare(place)
+            layer, record = opened
             child = self._user_namespace().spawn(
                 layer_child.extract,
                 source,
@@ -183,23 +181,27 @@ class LayerStore:
                 keep_fds=[source[0], layer, record],
             )
         except BaseException:
-            self.delete(place)
             os.close(lock)
+            self._try_delete(place)
             raise
         finally:
-            os.close(layer)
-            os.close(record)
+            for fd in opened:
+                os.close(fd)
         return LayerExtraction(self, place, lock, child, writer, expected)
 
     def _locked_place(self) -> tuple[str, int]:
         """A new directory in tmp/ and the descriptor that locks it. A sweep may remove it between the two steps."""
         while True:
             place = f"{self._layout.tmp}/layer-{os.urandom(8).hex()}"
-            os.mkdir(place, 0o700)
             try:
-                lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
+                os.mkdir(place, 0o700)
+                try:
+                    lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    continue
+            except OSError as error:
+                self._try_delete(place)
+                raise StorageError(f"making {place}: {error.strerror}") from None
             fcntl.flock(lock, fcntl.LOCK_EX)
             if os.fstat(lock).st_nlink:
                 return place, lock
@@ -289,9 +291,16 @@ class LayerStore:
         finally:
             os.close(lock)
 
+    def _try_delete(self, path: str) -> None:
+        """As `delete`, where something else has failed that matters more: what cannot be done is left to a sweep."""
+        try:
+            self.delete(path)
+        except (RootlessError, OSError):
+            pass
+
     def sweep(self) -> None:
-        """Remove what killed processes left in tmp/: nobody holds the lock of their directories any more, or goes on
-        with their downloads."""
+        """Remove what killed processes left: nobody holds the lock of their directories in tmp/ any more, or goes on
+        with their downloads or drafts."""
         if self._swept:
             return
         self._swept = True
@@ -299,7 +308,24 @@ class LayerStore:
             if not name.startswith(("layer-", "gone-")):
                 continue
             self.delete_unlocked(f"{self._layout.tmp}/{name}")
+        for path in stale_drafts(self._layout):
+            self.delete_unlocked(path)
         remove_parts(self._layout, RESUMABLE_SECONDS)
+
+
+def _prepare(place: str) -> tuple[int, int]:
+    """Make what a layer's child writes into; descriptors of the layer's directory and of its record."""
+    try:
+        os.mkdir(place + "/diff", 0o755)
+        os.chmod(place + "/diff", 0o755)
+        layer = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return layer, os.open(place + "/record", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError:
+            os.close(layer)
+            raise
+    except OSError as error:
+        raise StorageError(f"making {error.filename}: {error.strerror}") from None
 
 
 def _suffix(place: str) -> str:

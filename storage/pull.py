@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
+import rootless
 from rootless.errors import ImageError, NotFoundError, RegistryError, RootlessError, UsageError
 from storage.auth import Credentials, find_credentials, from_option
 from storage.blobs import remove_part
@@ -141,6 +142,9 @@ class _Pull:
         credentials = self._credentials or find_credentials(
             f"{endpoint.host}/{endpoint.repository}", self._authfile, self._conf.helpers
         )
+        if rootless.debug:
+            who = f"as {credentials.user or 'a token'}, from {credentials.source}" if credentials else "as nobody"
+            rootless.debug(f"{where}: asking {endpoint.host} for {endpoint.repository} {who}")
         client = Client(endpoint, credentials, where, Pauses(self._patience, cancel))
         try:
             with Lease(self._store) as lease:

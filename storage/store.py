@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+import rootless
 from rootless.paths import data_root, run_root
 
 TYPE_CHECKING = False
@@ -58,6 +59,8 @@ class Store:
         if self._db is None:
             from storage.database import open_database
 
+            if rootless.debug:
+                rootless.debug(f"store {self.root}, live state {self.runroot}, database {self.layout.database}")
             self._db = open_database(self.layout.database)
         return self._db
 
@@ -86,6 +89,10 @@ class Store:
             from rootless.kernel.idmaps import default_user_map
 
             self._user_map = default_user_map()
+            if rootless.debug:
+                ids = self._user_map
+                text = f"ids (inside, outside, count): users {ids.uids}, groups {ids.gids}"
+                rootless.debug(f"{text}: one only, as {ids.reason}" if ids.single else text)
         return self._user_map
 
     def user_namespace(self) -> UserNamespace:

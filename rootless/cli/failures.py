@@ -54,6 +54,18 @@ def complain(text: str) -> None:
         pass
 
 
+def explain(text: str) -> None:
+    """One step of what is done, for --log-level debug."""
+    import time
+
+    if not text.isprintable():
+        from rootless.cli.output import printable
+
+        text = printable(text)
+    now = time.time()
+    complain(f"debug {time.strftime('%H:%M:%S', time.localtime(now))}.{int(now % 1 * 1000):03d}: {text}\n")
+
+
 def warn(message: str, hint: str | None = None) -> None:
     complain(f"Warning: {message}\n" + (f"hint: {hint}\n" if hint else ""))
 

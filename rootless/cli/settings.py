@@ -34,6 +34,11 @@ class Settings:
         self.runroot = opts.runroot
         self.storage_driver = opts.storage_driver or self.storage_driver
         self.log_level = opts.log_level
+        if self.log_level == "debug":
+            import rootless
+            from rootless.cli.failures import explain
+
+            rootless.debug = explain
 
     def store(self) -> Store:
         """The store of this command; the same object at every call. Nothing is opened before it is used."""

@@ -6,6 +6,7 @@ import _signal  # type: ignore[import-not-found]
 import os
 import stat
 
+import rootless
 from rootless.engine.bundle import read_config
 from rootless.engine.recover import find
 from rootless.errors import ConflictError
@@ -133,6 +134,9 @@ class _Target:
             self.seccomp = seccomp_filter(store, config)
 
     def enter(self, stdio: list[int | None], die_with_caller: bool, foreign: Sequence[int] = ()) -> Entered:
+        if rootless.debug:
+            command, user = self.process["args"], self.user or "root"
+            rootless.debug(f"joining the namespaces of pid {self.container.pid}; command: {command} as {user}")
         entered = enter(
             self.container.pid,
             self.pidfd,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 
+import rootless
 from rootless.engine import networking
 from rootless.engine.faults import step
 from rootless.kernel.namespaces import (
@@ -116,6 +117,8 @@ class Starter:
             wanted = copied.split("\n") if copied else []
             plan["mounts"], self._claims = ready_volumes(layout, plan["mounts"], wanted)
         plan["mounts"].sort(key=_depth)
+        if rootless.debug:
+            _tell_plan(plan, request.user or "")
         if self.tty:
             plan["process"] = _with_console_size(plan["process"])
         self.server = listen(run_directory).detach()
@@ -138,6 +141,8 @@ class Starter:
         step("before-plan")
         launch.send(message)
         step("plan-sent")
+        if rootless.debug:
+            rootless.debug(f"pid 1 is {launch.init_pid}; network: {self.mode}{':' if options else ''}{options}")
         self.helper = networking.start_helper(launch.init_pid, self.mode, options, run_directory, ports)
         records.update(
             store.db,
@@ -182,6 +187,8 @@ class Starter:
             _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
             raise
         step("executed")
+        if rootless.debug:
+            rootless.debug(f"{self.identity[:12]} runs")
         records.update(self.store.db, self.identity, state=records.RUNNING)
         step("running")
         return launch.warnings
@@ -243,6 +250,16 @@ class Starter:
             from rootless.engine import cleanup
 
             cleanup.remove_run_directory(self.store, self.identity)
+
+
+def _tell_plan(config: dict[str, Any], user: str) -> None:
+    assert rootless.debug is not None
+    for mount in config["mounts"]:
+        options = ",".join(mount.get("options", ()))
+        rootless.debug(f"mount {mount['type']} {mount['source']} on {mount['destination']} ({options})")
+    process = config["process"]
+    rootless.debug(f"capabilities: {' '.join(process['capabilities']['effective'])}")
+    rootless.debug(f"command: {process['args']} in {process['cwd']} as {user or 'root'}")
 
 
 def _depth(mount: dict[str, Any]) -> int:

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 
+import rootless
 from rootless.errors import KernelError
 from rootless.kernel.namespaces import TOO_MANY_PROCESSES
 from rootless.kernel.subids import ID_LIMIT, clip, subordinate_ranges, user_name_of
@@ -185,6 +186,8 @@ def _spawn(tool: str, pid: int, ranges: list[Range]) -> tuple[int, int]:
     if path is None:
         raise KernelError(f"mapping the ids of a user namespace: {tool} is not installed", "see `rootless doctor`")
     arguments = [tool, str(pid), *[str(number) for row in ranges for number in row]]
+    if rootless.debug:
+        rootless.debug(f"starting {path}: {' '.join(arguments)}")
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         child = os.posix_spawn(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 
+import rootless
 from rootless import jsontext
 from rootless.errors import StorageError, UsageError
 
@@ -48,10 +49,15 @@ def choose_driver(layout: Layout, requested: str | None) -> str:
     """
     check_name(requested)
     found = _remembered(layout)
+    remembered = found is not None
     if found is None:
         from storage.drivers.probe import probe
 
         found = probe(layout)
+    if rootless.debug:
+        known = [f"remembered in {layout.driver_file}" if remembered else "tried now"]
+        known += [f"{name} refused: {why}" for name, why in found["refused"].items()]
+        rootless.debug(f"storage driver: best is {found['default']}, asked for {requested} ({'; '.join(known)})")
     if requested is None:
         return str(found["default"])
     reason = found["refused"].get(requested)
@@ -114,6 +120,8 @@ def rootfs_plan(
     container needs those; the runtime makes it read-only when they are there). vfs mounts its copy read-only.
     `volatile` is for containers that are removed when they end: what they wrote need not reach the disk.
     """
+    if rootless.debug:
+        rootless.debug(f"root file system of {container_dir}: {driver} of layers {' '.join(diff_ids) or '(none)'}")
     if driver == VFS:
         return {"driver": VFS, "rootfs": container_dir + "/rootfs", "read_only": read_only}
     from storage.drivers.overlay import stack_plan

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
+import rootless
 from storage.registry.faults import FAULTS, Fault, PassingFault, translate
 from storage.registry.tls import make_context
 
@@ -47,8 +48,9 @@ class Http:
         host = origin.partition("://")[2]
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
         body: dict[str, Any] = {"fields": fields, "encode_multipart": False} if fields is not None else {}
+        started = time.monotonic()
         try:
-            return self._pool(origin).request(
+            response = self._pool(origin).request(
                 method,
                 url,
                 headers=headers,
@@ -59,7 +61,13 @@ class Http:
                 **body,
             )
         except FAULTS as error:
+            if rootless.debug:
+                rootless.debug(f"{method} {_without_query(url)}: {error}")
             raise translate(error, what, host) from None
+        if rootless.debug:
+            spent = time.monotonic() - started
+            rootless.debug(f"{method} {_without_query(url)}: {response.status} after {spent:.3f} s")
+        return response
 
     def _pool(self, origin: str) -> urllib3.PoolManager:
         with self._lock:
@@ -106,6 +114,12 @@ def origin_of(url: str) -> str:
     host = parts.netloc.rpartition("@")[2].lower()
     implied = {"https": ":443", "http": ":80"}.get(parts.scheme, "")
     return f"{parts.scheme}://{host.removesuffix(implied) if implied else host}"
+
+
+def _without_query(url: str) -> str:
+    """A URL for a message: where blobs lie, the query is a key to them, and a user may be named before the host."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" + ("?..." if parts.query else "")
 
 
 def read_document(response: Response, limit: int, what: str) -> bytes:
