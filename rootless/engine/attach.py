@@ -84,7 +84,10 @@ def attach(
     connection = connect(store, container.id) if container.alive else None
     if connection is None:
         raise ConflictError(f"attaching to {container.name}: it is not running", f"rootless start {container.name}")
-    connection.send(b"O")
+    try:
+        connection.send(b"O")
+    except OSError:
+        pass  # it has just ended; what we were told of that is still to be read
     request = loads(container.request)
     tty = bool(request.get("tty"))
     process = (container.pid, container.pid_start, container.boot_id)
