@@ -95,7 +95,7 @@ def attach(
 
 
 class Attachment:
-    """One client of a monitor. `process`: (pid, start time, boot id) of pid 1, where signals are passed on to."""
+    """One client of a monitor. `process`: (pid, start time, realm) of pid 1, where signals are passed on to."""
 
     def __init__(
         self, connection: Any, process: tuple[int, int, str], stdin: bool, tty: bool, keys: bytes, sig_proxy: bool

@@ -1,4 +1,8 @@
-"""config.json: the OCI configuration of a container, in its directory."""
+"""config.json: the OCI configuration of a container, in its directory.
+
+Whoever makes, runs or removes a container holds a lock on this file (`hold`). Those who cannot see that process, from
+another pid namespace or another machine, learn from the lock whether it lives (`is_held`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import os
 
 from rootless.errors import StorageError
 from rootless.jsontext import dumps, loads
-from rootless.kernel.files import write_all
+from rootless.kernel.files import lock_file, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +22,51 @@ COPY_UP = "org.rootless.copy-up"
 SECCOMP = "org.rootless.seccomp"
 
 
-def write_config(directory: str, config: dict[str, Any]) -> None:
-    """Keep the configuration. Arguments that are not UTF-8 are written as the bytes that they are."""
-    write_new(f"{directory}/config.json", dumps(config))
+def write_config(directory: str, config: dict[str, Any]) -> int:
+    """Keep the configuration; the descriptor that holds the container. Arguments that are not UTF-8 are written as the
+    bytes that they are."""
+    fd = _create(f"{directory}/config.json", os.O_RDWR)
+    try:
+        _lock(fd)  # before there is anything in it: see `is_held`
+        write_all(fd, _encoded(dumps(config)))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def hold(directory: str) -> int:
+    """Say that we are busy with the container whose directory this is, until the descriptor is closed and nobody has a
+    copy of it; -1 where it has no configuration (yet, or any more)."""
+    try:
+        fd = os.open(f"{directory}/config.json", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    _lock(fd)
+    return fd
+
+
+def _lock(fd: int) -> None:
+    try:
+        lock_file(fd, exclusive=False, blocking=True)
+    except OSError:  # a file system without locks: then only those who see us know of us
+        pass
+
+
+def is_held(directory: str) -> bool | None:
+    """Whether somebody is busy with the container (`hold`); None where nothing is there that could tell."""
+    try:  # to write: without, NFS gives no exclusive lock
+        fd = os.open(f"{directory}/config.json", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        if os.fstat(fd).st_size == 0:
+            return None  # being written
+        return not lock_file(fd, exclusive=True, blocking=False)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def read_config(directory: str, errors: str = "surrogateescape") -> dict[str, Any]:
@@ -42,8 +88,16 @@ def read_config(directory: str, errors: str = "surrogateescape") -> dict[str, An
 
 def write_new(path: str, text: str) -> None:
     """Write a file that must not exist yet."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    fd = _create(path, os.O_WRONLY)
     try:
-        write_all(fd, text.encode("utf-8", "surrogateescape"))
+        write_all(fd, _encoded(text))
     finally:
         os.close(fd)
+
+
+def _create(path: str, access: int) -> int:
+    return os.open(path, access | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -11,11 +11,14 @@ import time
 from rootless.engine import records
 from rootless.engine.faults import step
 from rootless.errors import DiskFullError
+from storage.database import transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
+    from rootless.engine.records import Container
     from rootless.kernel.userns import UserNamespace
     from storage.store import Store
 
@@ -58,6 +61,18 @@ def remove_run_directory(store: Store, container_id: str) -> None:
         from rootless.kernel.files import remove_tree
 
         remove_tree(path)
+
+
+def record_end(store: Store, container: Container, changes: dict[str, Any]) -> bool:
+    """Write down how a container has ended, and take its run directory away; False where its row is not what it was.
+
+    Within one transaction: whoever starts it anew changes the row first, and only then makes such a directory.
+    """
+    with transaction(store.db):
+        recorded = records.update_if(store.db, container, **changes)
+        if recorded:
+            remove_run_directory(store, container.id)
+    return recorded
 
 
 def remove_container(

@@ -74,7 +74,7 @@ def create(store: Store, request: CreateRequest) -> str:
     write(store, draft)
     step("create-written")
     try:
-        make_directory(store, draft)
+        os.close(make_directory(store, draft))
     except BaseException:
         from rootless.engine.cleanup import remove_container
 
@@ -194,7 +194,7 @@ def resolve_image(store: Store, request: CreateRequest) -> Image:
 def write(store: Store, draft: Draft, monitor: tuple[int, int, str] = (0, 0, "")) -> None:
     """One transaction: the container, what it stands on, its volumes. Sets `request.name` where it was None.
 
-    `monitor`: (pid, start time, boot id) of the process that is about to start it. Raises ConflictError where the name
+    `monitor`: `pidfd.myself` of the process that is about to start it. Raises ConflictError where the name
     is taken.
     """
     from rootless.engine.names import generate
@@ -252,14 +252,16 @@ def _labels(request: CreateRequest, image: dict[str, Any]) -> dict[str, str]:
     return labels
 
 
-def make_directory(store: Store, draft: Draft) -> None:
-    """Write what a container keeps on disk: its directory, the root file system's upper part, config.json."""
+def make_directory(store: Store, draft: Draft) -> int:
+    """Write what a container keeps on disk: its directory, the root file system's upper part, config.json; the
+    descriptor that holds it (`bundle.hold`)."""
     from storage.drivers import prepare
 
     directory = store.layout.container(draft.id)
     os.mkdir(directory, 0o700)
     os.mkdir(directory + "/merged", 0o700)
     prepare(store.driver, store.layout, directory, draft.layers, store.user_namespace)
-    write_config(directory, draft.config)
+    held = write_config(directory, draft.config)
     if draft.request.cidfile:
         write_new(draft.request.cidfile, draft.id)
+    return held

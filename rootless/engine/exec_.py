@@ -8,7 +8,7 @@ import stat
 
 import rootless
 from rootless.engine.bundle import read_config
-from rootless.engine.recover import find
+from rootless.engine.recover import find, need_here
 from rootless.errors import ConflictError
 from rootless.jsontext import loads
 from rootless.kernel.pidfd import open_if_same, start_time
@@ -113,6 +113,7 @@ class _Target:
         self.interactive = request.interactive
         self.pidfd = -1
         pidfd = None
+        need_here(container, "running a command in")
         if container.alive and container.state != "initialized":  # also while `stop` waits for its end
             pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
         if pidfd is None:
@@ -195,6 +196,7 @@ def _state(entered: Entered, ours: dict[int, int], tty: bool, clients: list[int]
         "local_input": True,
         "log": -1,
         "server": -1,
+        "held": -1,
         "clients": clients,
         "helper": None,
         "rootfs": -1,

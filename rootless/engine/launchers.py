@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from rootless.engine import networking
 from rootless.engine.faults import step
-from rootless.engine.start import Starter, myself, open_log
+from rootless.engine.start import Starter, open_log
 from rootless.errors import RootlessError
+from rootless.kernel.pidfd import myself
 from storage.layer_names import layer_names
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
             draft = create.settle(store, request)
             create.write(store, draft, myself())
             step("written")
-            create.make_directory(store, draft)
+            starter.held = create.make_directory(store, draft)
             whole = True
             step("directory")
             starter.launch(
@@ -78,13 +79,14 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
     def launch() -> tuple[Starter, int, bool]:
         starter = Starter(store, network["mode"], request.interactive, request.tty)
         from rootless.engine import records
-        from rootless.engine.bundle import read_config
+        from rootless.engine.bundle import hold, read_config
         from rootless.errors import OvertakenError
 
         before = container.state
         try:
-            pid, start, boot = myself()
-            if not records.update_if(store.db, container, monitor_pid=pid, monitor_start=start, boot_id=boot):
+            starter.held = hold(store.layout.container(container.id))
+            pid, start, realm = myself()
+            if not records.update_if(store.db, container, monitor_pid=pid, monitor_start=start, boot_id=realm):
                 raise OvertakenError(f"starting {container.name}: somebody else has just started or removed it")
         except BaseException:
             starter.abort()

@@ -55,8 +55,8 @@ _HEX = frozenset("0123456789abcdef")
 class Container:
     """One row. `created`, `started`, `finished`: Unix seconds, 0 for never. `pid`: pid 1 as the host sees it, or 0.
 
-    `pid_start` and `monitor_start` are clock ticks since the boot `boot_id`. `request`, `ports`, `labels` and `network`
-    are JSON text: most commands look at none of them.
+    `pid_start` and `monitor_start` are clock ticks, in the realm `boot_id` (`pidfd.realm`). `request`, `ports`,
+    `labels` and `network` are JSON text: most commands look at none of them.
     """
 
     __slots__ = COLUMNS

@@ -3,6 +3,9 @@
 A container lives as long as its monitor, which records its end. So one look at the monitor is enough: where it is gone,
 the container is ended (it has a parent-death signal, which a set-user-ID program as pid 1 may have lost), the end is
 recorded, and what the monitor would have cleaned up is cleaned up. Every command does this for the rows it looks at.
+
+A monitor in another pid namespace (a toolbox, a development container, `unshare`) or on another machine cannot be
+looked at; whether it lives is told by the lock that it holds (`bundle.is_held`).
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ import time
 from rootless.engine import cleanup, records
 from rootless.engine.records import Container
 from rootless.errors import ConflictError, NotFoundError
-from rootless.kernel.pidfd import boot_id, state_and_start
+from rootless.kernel.pidfd import boot_id, realm, state_and_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from storage.store import Store
 
 _KILLED = 137
@@ -64,19 +69,44 @@ def _mend(store: Store, container: Container) -> bool:
     """Correct what is recorded about one container, where that is wrong; False where it exists no longer."""
     if container.state == records.REMOVING:
         return _finish_removal(store, container)
-    if container.monitor_pid == 0 or lives(container.monitor_pid, container.monitor_start, container.boot_id):
+    if container.monitor_pid == 0 or _monitor_lives(store, container):
         return True
     return _bury(store, container)
 
 
-def lives(pid: int, start: int, boot: str) -> bool:
+def _monitor_lives(store: Store, container: Container) -> bool:
+    if container.boot_id == realm():
+        return lives(container.monitor_pid, container.monitor_start, container.boot_id)
+    from rootless.engine.bundle import is_held
+
+    held = is_held(store.layout.container(container.id))
+    if held is None:  # Its files are not there: not yet, or no longer. From the same boot, it may be at work on them.
+        return _same_boot(container) and container.state != records.REMOVING
+    return held
+
+
+def _same_boot(container: Container) -> bool:
+    return container.boot_id.partition("/")[0] == boot_id()
+
+
+def need_here(container: Container, doing: str) -> None:
+    """Raise ConflictError, for whoever is `doing` something with its processes, where they have no numbers for us."""
+    if container.monitor_pid and container.boot_id != realm():
+        where = "in another pid namespace of this machine" if _same_boot(container) else "on another machine"
+        raise ConflictError(
+            f"{doing} {container.name}: it was started {where}, and its processes cannot be seen from here",
+            "do that there: outside of this container or sandbox, or in the one where it was started",
+        )
+
+
+def lives(pid: int, start: int, where: str) -> bool:
     """Whether the process that was written down so still runs; one that only waits to be reaped does not."""
-    return condition(pid, start, boot) not in ("", "Z", "X")
+    return condition(pid, start, where) not in ("", "Z", "X")
 
 
-def condition(pid: int, start: int, boot: str) -> str:
+def condition(pid: int, start: int, where: str) -> str:
     """The state letter (proc(5): R, S, T, Z, ...) of the process that was written down so; "" where it is gone."""
-    if pid <= 0 or boot != boot_id():
+    if pid <= 0 or where != realm():
         return ""
     found = state_and_start(pid)
     return found[0] if found is not None and found[1] == start else ""
@@ -92,25 +122,27 @@ def _bury(store: Store, container: Container) -> bool:
         return _mend(store, container)
     _copy(container, current)
     _kill_orphan(container)
-    changes = {"pid": 0, "pid_start": 0, "monitor_pid": 0, "monitor_start": 0}
-    if container.alive:
-        why = "its monitor was killed" if container.boot_id == boot_id() else "the machine was restarted"
-        records.update_if(
-            store.db,
-            container,
-            state=records.EXITED,
-            exit_code=_KILLED,
-            finished=time.time(),
-            error=f"the container was ended: {why}",
-            **changes,
-        )
-    else:
-        records.update_if(store.db, container, **changes)
-    cleanup.remove_run_directory(store, container.id)
     if container.auto_remove:
-        cleanup.remove_container(store, container.id, True)
+        return _take_away(store, container)
+    changes: dict[str, Any] = {"pid": 0, "pid_start": 0, "monitor_pid": 0, "monitor_start": 0}
+    if container.alive:
+        why = "its monitor was killed" if _same_boot(container) else "the machine was restarted"
+        changes["state"] = records.EXITED
+        changes["exit_code"] = _KILLED
+        changes["finished"] = time.time()
+        changes["error"] = f"the container was ended: {why}"
+    if cleanup.record_end(store, container, changes):
+        return True
+    return _look_again(store, container)
+
+
+def _look_again(store: Store, container: Container) -> bool:
+    """Somebody else has changed the row since it was read."""
+    current = records.get(store.db, container.id)
+    if current is None:
         return False
-    return True
+    _copy(container, current)
+    return _mend(store, container)
 
 
 def _kill_orphan(container: Container) -> None:
@@ -127,9 +159,17 @@ def _kill_orphan(container: Container) -> None:
 
 def _finish_removal(store: Store, container: Container) -> bool:
     """A removal that was begun is gone on with, unless whoever began it still lives."""
-    if lives(container.monitor_pid, container.monitor_start, container.boot_id):
+    if _monitor_lives(store, container):
         return True
-    cleanup.remove_container(store, container.id, bool(container.auto_remove))
+    return _take_away(store, container)
+
+
+def _take_away(store: Store, container: Container) -> bool:
+    """Remove what a dead process was to remove: we alone, as `rm` does."""
+    from rootless.engine.remove import take
+
+    if not take(store, container, bool(container.auto_remove)):
+        return _look_again(store, container)
     return False
 
 

@@ -119,16 +119,15 @@ def _follow_child(store: Store, launcher: Launcher, interactive: bool, detach_ke
 
 def _in_child(store: Store, launcher: Launcher, clients: list[int]) -> tuple[str, tuple[int, int, str]]:
     """Have a child start the container and become its monitor; returns, once its program runs, the container's id and
-    (pid, start time, boot id) of its pid 1."""
-
+    (pid, start time, realm) of its pid 1."""
     from rootless.engine.monitor.handover import fork_monitor
-    from rootless.kernel.pidfd import boot_id, start_time
+    from rootless.kernel.pidfd import realm, start_time
 
     def launch() -> tuple[dict[str, Any], Any]:
         store.forget()  # here: closing it while nobody else has it open would write the log back and fsync
         starter, log, auto_remove = launcher()
         state = starter.monitor_state(auto_remove, log, False, clients)
-        return state, (starter.identity, (starter.pid, start_time(starter.pid) or 0, boot_id()))
+        return state, (starter.identity, (starter.pid, start_time(starter.pid) or 0, realm()))
 
     container_id, process = fork_monitor(launch, clients)
     return container_id, process

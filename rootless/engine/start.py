@@ -24,7 +24,7 @@ from rootless.kernel.namespaces import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
 )
-from rootless.kernel.pidfd import boot_id, open_pidfd, start_time
+from rootless.kernel.pidfd import open_pidfd, start_time
 from rootless.kernel.process import close_range
 from rootless.runtime.launch import begin
 from storage.drivers import mount_rootfs
@@ -45,11 +45,6 @@ if TYPE_CHECKING:
 _FLAGS = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 
 
-def myself() -> tuple[int, int, str]:
-    """(pid, start time, boot id) of this process, the monitor to be."""
-    return os.getpid(), start_time("self") or 0, boot_id()
-
-
 class Starter:
     """A container on its way. After any failure `abort` must be called; it undoes all that is not in the store."""
 
@@ -60,6 +55,7 @@ class Starter:
         self.tty = tty
         self.helper: Helper | None = None
         self.output = self.error = self.input = self.server = -1
+        self.held = -1  # what holds the container (bundle.hold); the launcher's to set
         self.identity = self.driver = ""
         self._claims: list[Claim] = []  # volumes that nobody else may start with before ours has mounted them
         # Helpers outlive us for a moment: what the caller happened to have open is not for them.
@@ -227,6 +223,7 @@ class Starter:
             "local_input": local_input,
             "log": log,
             "server": self.server,
+            "held": self.held,
             "clients": clients,
             "helper": helper,
             "rootfs": self._serving_process(),
@@ -250,6 +247,9 @@ class Starter:
             from rootless.engine import cleanup
 
             cleanup.remove_run_directory(self.store, self.identity)
+        if self.held >= 0:
+            os.close(self.held)
+            self.held = -1
 
 
 def _tell_plan(config: dict[str, Any], user: str) -> None:

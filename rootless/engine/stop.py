@@ -7,7 +7,7 @@ import time
 
 from rootless.engine import records
 from rootless.engine.attach import connect, wait_end
-from rootless.engine.recover import condition, find, lives, refresh, settled
+from rootless.engine.recover import condition, find, lives, need_here, refresh, settled
 from rootless.engine.signals import parse_signal, signal_name
 from rootless.errors import ConflictError, NotFoundError, RootlessError
 from rootless.jsontext import loads
@@ -15,10 +15,13 @@ from rootless.kernel.pidfd import open_if_same, send, wait_exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from rootless.engine.records import Container
     from storage.store import Store
+
+    Tell = Callable[[str], None]
 
 DEFAULT_TIMEOUT = 10
 _SIGKILL = 9
@@ -26,12 +29,15 @@ _SIGCONT = parse_signal("CONT")
 _PATIENCE = 10.0  # seconds that a monitor gets for recording the end
 
 
-def stop(store: Store, reference: str, timeout: int | None = None) -> None:
+def stop(store: Store, reference: str, timeout: int | None = None, tell: Tell | None = None) -> None:
     """Send the stop signal, wait `timeout` seconds (None: what the container was made with; negative: for ever), then
-    kill; returns when the end is recorded. One that does not run is fine. Raises NotFoundError."""
+    kill; returns when the end is recorded. One that does not run is fine. Raises NotFoundError.
+
+    `tell` is given a warning where waiting was in vain."""
     container = settled(store, find(store, reference))
     if not container.alive:
         return
+    need_here(container, "stopping")
     request = loads(container.request)
     number = parse_signal(request.get("stop_signal") or "SIGTERM")
     if timeout is None:
@@ -39,7 +45,7 @@ def stop(store: Store, reference: str, timeout: int | None = None) -> None:
     if container.state == records.RUNNING:
         records.update_if(store.db, container, state=records.STOPPING)
     try:
-        _end(store, container, number, timeout)
+        _end(store, container, number, timeout, tell)
     except BaseException:  # Ctrl-C: nobody is stopping it any more
         if container.state == records.STOPPING:
             records.update_if(store.db, container, state=records.RUNNING)
@@ -55,6 +61,7 @@ def kill(store: Store, reference: str, signal: str = "KILL") -> None:
     container = find(store, reference)
     if not container.alive:
         raise ConflictError(f"sending {signal_name(number)} to {container.name}: it is not running ({container.state})")
+    need_here(container, f"sending {signal_name(number)} to")
     if number == _SIGKILL:
         _end(store, container, number, -1)
         return
@@ -63,13 +70,17 @@ def kill(store: Store, reference: str, signal: str = "KILL") -> None:
         raise ConflictError(f"sending {signal_name(number)} to {container.name}: it has just ended")
 
 
-def _end(store: Store, container: Container, number: int, timeout: int) -> None:
+def _end(store: Store, container: Container, number: int, timeout: int, tell: Tell | None = None) -> None:
     connection = connect(store, container.id)
     pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
     if pidfd is not None:
         if timeout != 0:
             send(pidfd, number)
             if not wait_exit(pidfd, None if timeout < 0 else timeout * 1000):
+                if tell is not None:
+                    unit = "second" if timeout == 1 else "seconds"
+                    ignored = f"StopSignal {signal_name(number)} failed to stop container {container.name}"
+                    tell(f"{ignored} in {timeout} {unit}, resorting to SIGKILL")
                 send(pidfd, _SIGKILL)
         else:
             send(pidfd, _SIGKILL)
@@ -107,17 +118,17 @@ def await_record(store: Store, container: Container, connection: Any) -> None:
 
 def wait(store: Store, reference: str, conditions: list[str] | None = None, interval: float = 0.25) -> int:
     """Wait until the container has ended, or is in one of the states `conditions` ("stopped" means not running); its
-    exit code, -1 where it has none yet. `interval` (seconds) between looks, for states other than the end.
+    exit code, -1 where another state than the end came first. `interval` (seconds) between looks, for such states.
 
     Raises NotFoundError where there is no such container, RootlessError where it was removed meanwhile.
     """
     container = find(store, reference)
     wanted = {"exited" if word == "stopped" else word for word in conditions or ["exited"]}
     while True:
-        if container.state in wanted or ("exited" in wanted and container.state == records.CREATED):
+        if "exited" in wanted and container.state in (records.EXITED, records.CREATED):
             return container.exit_code
-        if "removing" in wanted and container.state == records.REMOVING:
-            return container.exit_code
+        if container.state in wanted:
+            return -1
         if wanted == {"exited"} and container.alive:
             connection = connect(store, container.id)
             code = wait_end(connection) if connection is not None else None

@@ -1,6 +1,7 @@
 """Processes by descriptor: nobody is ever signalled who only happens to have inherited a process id.
 
-A process that was written down is known by three facts: its id, its start time and the boot in which it ran.
+A process that was written down is known by three facts: its id, its start time, and the realm in which those were read
+(see `realm`). In another realm nothing can be said of it by number.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _PIDFD_SEND_SIGNAL = 424
 _PIDFD_OPEN = 434
 
 _LONGEST = 0x7FFFFFFF  # milliseconds, 24 days: as long as poll(2) can wait
-_boot_id = ""
+_boot_id = _realm = ""
 
 
 def open_pidfd(pid: int) -> int:
@@ -67,10 +68,28 @@ def boot_id() -> str:
     return _boot_id
 
 
-def open_if_same(pid: int, start: int, boot: str) -> int | None:
-    """A descriptor of the process that was written down as `pid`, `start`, `boot`; None if that process has ended, even
-    where its id lives on in another one or it was not yet reaped."""
-    if pid <= 0 or boot != boot_id():
+def realm() -> str:
+    """Where the numbers of processes, and their start times, mean what they mean to us: BOOT/PID/TIME, the boot id and
+    the inodes of our pid and time namespaces (the latter moves the clock that start times are told in)."""
+    global _realm
+    if not _realm:
+        _realm = f"{boot_id()}/{os.stat('/proc/self/ns/pid').st_ino}/"
+        try:
+            _realm += str(os.stat("/proc/self/ns/time").st_ino)
+        except OSError:  # a kernel without them
+            pass
+    return _realm
+
+
+def myself() -> tuple[int, int, str]:
+    """(pid, start time, realm) of this process, to be written down."""
+    return os.getpid(), start_time("self") or 0, realm()
+
+
+def open_if_same(pid: int, start: int, where: str) -> int | None:
+    """A descriptor of the process that was written down as `pid`, `start`, and `where` its realm; None if that process
+    has ended, even where its id lives on in another one or it was not yet reaped, and where the realm is not ours."""
+    if pid <= 0 or where != realm():
         return None
     try:
         pidfd = open_pidfd(pid)

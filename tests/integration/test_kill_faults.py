@@ -114,6 +114,20 @@ def test_rm_killed(rl: Rootless, image: str, step: str) -> None:
     rl("create", "--name", "c", "--network", "none", image, "true")
 
 
+@pytest.mark.parametrize("step", ["removing", "remove-files"])
+def test_rm_killed_that_was_to_take_the_volumes_too(rl: Rootless, image: str, step: str) -> None:
+    rl("create", "--name", "c", "--network", "none", "-v", "/data", image, "true")
+    rl("rm", "-v", "c", env=die_at(step), check=False)
+    assert rl.out("ps", "-aq") == "", "the next command completes the removal"
+    assert list((rl.root / "volumes").iterdir()) == []
+
+
+def test_an_end_is_recorded_together_with_the_end_of_its_directory(rl: Rootless, image: str) -> None:
+    # Otherwise a start in between would lose the directory that it has just made.
+    rl("run", "--name", "c", "--network", "none", image, "true", env=die_at("recorded"), check=False)
+    assert list((rl.runroot / "containers").iterdir()) == []
+
+
 @pytest.mark.parametrize("network", ["none", "slirp4netns"])
 def test_monitor_killed_while_the_container_runs(rl: Rootless, image: str, network: str) -> None:
     rl("run", "-d", "--name", "c", "--network", network, image, "sleep", "60")
@@ -184,9 +198,9 @@ def test_a_process_that_has_taken_the_pid_is_never_touched(rl: Rootless, image: 
     rl("kill", "c")
     with sqlite3.connect(rl.root / "db.sqlite") as database:  # as if it had died unrecorded, and our pid been reused
         database.execute(
-            "UPDATE containers SET state = 'running', pid = ?, pid_start = 1, monitor_pid = ?, monitor_start = 1,"
-            " boot_id = ? WHERE name = 'c'",
-            (os.getpid(), os.getpid(), Path("/proc/sys/kernel/random/boot_id").read_text().strip()),
+            "UPDATE containers SET state = 'running', pid = ?, pid_start = 1, monitor_pid = ?, monitor_start = 1"
+            " WHERE name = 'c'",
+            (os.getpid(), os.getpid()),
         )
     database.close()
     assert rl.status("c") == "exited"

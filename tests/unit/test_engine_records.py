@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rootless.engine import records
+from rootless.engine import cleanup, records
 from rootless.errors import ConflictError, NotFoundError
 from storage.database import open_database
 from storage.sqlite import Connection
+from storage.store import Store
 
 
 @pytest.fixture
@@ -91,3 +92,17 @@ def test_oldest_first_and_latest(database: Connection) -> None:
         insert(database, start * 32, "n" + start)
     assert [container.name for container in records.all_containers(database)] == ["n01", "n02", "n03"]
     assert records.latest(database).name == "n03"
+
+
+def test_who_is_late_with_an_end_leaves_the_run_directory_of_whoever_has_started_it_anew(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "root"), str(tmp_path / "run"), None)
+    store.db.execute("INSERT INTO layers (diff_id, size, tar_size, created) VALUES ('layer', 1, 1, 0)")
+    insert(store.db, "a" * 64, "one")
+    records.update(store.db, "a" * 64, monitor_pid=5, monitor_start=6)
+    seen = records.find(store.db, "aa")
+    records.update(store.db, "a" * 64, monitor_pid=7, monitor_start=8)
+    directory = Path(cleanup.make_run_directory(store, "a" * 64))
+    assert not cleanup.record_end(store, seen, {"monitor_pid": 0, "monitor_start": 0})
+    assert directory.is_dir()
+    assert cleanup.record_end(store, records.find(store.db, "aa"), {"monitor_pid": 0, "monitor_start": 0})
+    assert not directory.exists()

@@ -24,7 +24,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 def test_a_process_that_was_written_down_is_found_again(sleeper: subprocess.Popen[bytes]) -> None:
     start = pidfd.start_time(sleeper.pid)
     assert start is not None
-    fd = pidfd.open_if_same(sleeper.pid, start, pidfd.boot_id())
+    fd = pidfd.open_if_same(sleeper.pid, start, pidfd.realm())
     assert fd is not None
     assert not pidfd.wait_exit(fd, 10)
     assert pidfd.send(fd, signal.SIGTERM)
@@ -36,10 +36,10 @@ def test_a_process_that_was_written_down_is_found_again(sleeper: subprocess.Pope
 def test_another_start_time_or_another_boot_is_another_process(sleeper: subprocess.Popen[bytes]) -> None:
     start = pidfd.start_time(sleeper.pid)
     assert start is not None
-    assert pidfd.open_if_same(sleeper.pid, start + 1, pidfd.boot_id()) is None
+    assert pidfd.open_if_same(sleeper.pid, start + 1, pidfd.realm()) is None
     assert pidfd.open_if_same(sleeper.pid, start, "another boot") is None
-    assert pidfd.open_if_same(0, start, pidfd.boot_id()) is None
-    assert pidfd.open_if_same(-1, start, pidfd.boot_id()) is None
+    assert pidfd.open_if_same(0, start, pidfd.realm()) is None
+    assert pidfd.open_if_same(-1, start, pidfd.realm()) is None
 
 
 def test_a_process_that_ended_is_gone_even_before_it_is_reaped(sleeper: subprocess.Popen[bytes]) -> None:
@@ -48,7 +48,7 @@ def test_a_process_that_ended_is_gone_even_before_it_is_reaped(sleeper: subproce
     fd = pidfd.open_pidfd(sleeper.pid)
     pidfd.send(fd, signal.SIGKILL)
     assert pidfd.wait_exit(fd, 5000)
-    assert pidfd.open_if_same(sleeper.pid, start, pidfd.boot_id()) is None
+    assert pidfd.open_if_same(sleeper.pid, start, pidfd.realm()) is None
     sleeper.wait()
     assert not pidfd.send(fd, signal.SIGKILL)
     os.close(fd)

@@ -33,19 +33,15 @@ def finish(state: dict[str, Any], code: int, store: Store | None = None) -> None
     if state["auto_remove"]:
         cleanup.remove_container(store, container_id, True, lambda: _namespace(state))
         return
-    records.update(
-        store.db,
-        container_id,
-        state=records.EXITED,
-        exit_code=code,
-        finished=time.time(),
-        pid=0,
-        pid_start=0,
-        monitor_pid=0,
-        monitor_start=0,
-    )
+    gone = {"pid": 0, "pid_start": 0, "monitor_pid": 0, "monitor_start": 0}
+    changes = {"state": records.EXITED, "exit_code": code, "finished": time.time(), **gone}
+    while True:
+        container = records.get(store.db, container_id)
+        if container is None or container.monitor_pid != os.getpid():
+            return  # somebody took us for dead
+        if cleanup.record_end(store, container, changes):
+            break  # else `stop` has just changed the state
     step("recorded")
-    cleanup.remove_run_directory(store, container_id)
 
 
 def _namespace(state: dict[str, Any]) -> UserNamespace:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     State = dict[str, Any]
 
-_DESCRIPTORS = ("pidfd", "userns_fd", "output", "error", "input", "log", "server", "rootfs")
+_DESCRIPTORS = ("pidfd", "userns_fd", "output", "error", "input", "log", "server", "held", "rootfs")
 _INTERRUPTED = 130
 
 

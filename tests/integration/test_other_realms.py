@@ -1,0 +1,82 @@
+"""A store that is used from several pid namespaces: what cannot be seen is not taken for dead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Rootless, executable, wait_until
+
+
+def elsewhere(rl: Rootless, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run the command where our processes have other numbers, as in a toolbox or a development container."""
+    line = ["unshare", "-r", "-p", "-f", "--mount-proc", executable(), *args]
+    done = subprocess.run(line, env=rl.environment, capture_output=True, text=True, timeout=60)
+    if "unshare:" in done.stderr:
+        pytest.skip(f"no other pid namespace here: {done.stderr}")
+    return done
+
+
+def file_of(rl: Rootless, container_id: str) -> Path:
+    return rl.root / "containers" / container_id / "config.json"
+
+
+@pytest.mark.parametrize("options", [(), ("--rm",)], ids=["kept", "rm"])
+def test_a_container_of_another_pid_namespace_is_left_alone(rl: Rootless, image: str, options: tuple[str, ...]) -> None:
+    container_id = rl.out("run", "-d", *options, "--name", "c", "--network", "none", image, "sleep", "600")
+    done = elsewhere(rl, "ps", "-a", "--format", "{{.Names}} {{.State}}")
+    assert (done.stdout, done.stderr) == ("c running\n", "")
+    for command in (["stop", "c"], ["kill", "c"], ["rm", "-f", "c"], ["exec", "c", "true"]):
+        done = elsewhere(rl, *command)
+        assert done.returncode == 125
+        assert "it was started in another pid namespace of this machine" in done.stderr
+    assert rl.status("c") == "running"
+    assert file_of(rl, container_id).exists()
+    assert rl.out("exec", "c", "echo", "fine") == "fine"
+    rl("stop", "-t", "0", "c")
+    assert rl.out("ps", "-aq", "--no-trunc") == ("" if options else container_id)
+
+
+def test_one_in_the_foreground_and_one_that_was_started_again_are_left_alone(rl: Rootless, image: str) -> None:
+    rl("create", "--name", "c", "--network", "none", image, "sleep", "600")
+    rl("start", "c")
+    process = rl.popen("run", "--rm", "--name", "d", "--network", "none", image, "sh", "-c", "echo up; sleep 600")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    done = elsewhere(rl, "ps", "--format", "{{.Names}} {{.State}}")
+    assert done.stdout == "c running\nd running\n"
+    rl("rm", "-f", "-t", "0", "c", "d")
+    process.communicate(timeout=10)
+
+
+def test_a_container_whose_monitor_has_died_is_mended_from_anywhere(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "600")
+    state = rl.inspect("c")["State"]
+    os.kill(state["ConmonPid"], signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{state['Pid']}").exists())
+    done = elsewhere(rl, "ps", "-a", "--format", "{{.Names}} {{.State}}")
+    assert done.stdout == "c exited\n"
+    done = elsewhere(rl, "rm", "c")
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_that_runs_on_another_machine_is_left_alone(rl: Rootless, image: str) -> None:
+    import sqlite3
+
+    container_id = rl.out("run", "-d", "--name", "c", "--network", "none", image, "sleep", "600")
+    with sqlite3.connect(rl.root / "db.sqlite") as database:  # as another machine's database shows it
+        (ours,) = database.execute("SELECT boot_id FROM containers").fetchone()
+        database.execute("UPDATE containers SET boot_id = 'another/1/1'")
+    assert rl.status("c") == "running"
+    done = rl("stop", "c", check=False)
+    assert done.returncode == 125
+    assert "it was started on another machine" in done.stderr
+    assert file_of(rl, container_id).exists()
+    with database:
+        database.execute("UPDATE containers SET boot_id = ?", (ours,))
+    database.close()
+    rl("stop", "-t", "0", "c")
