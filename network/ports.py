@@ -8,6 +8,7 @@ import errno
 from rootless.errors import NetworkError, UsageError
 
 PROTOCOLS = ("tcp", "udp")
+_PUBLISHED = "[[IP:]HOST_PORT:]CONTAINER_PORT[/tcp|udp]"
 
 
 class Port:
@@ -102,13 +103,13 @@ def parse_all(texts: list[str]) -> list[Port]:
 
 
 def parse_expose(text: str) -> list[tuple[int, str]]:
-    """`--expose` and EXPOSE: `80`, `80-90/udp` as (port, protocol) pairs. Raises UsageError."""
+    """`--expose`: `80`, `80-90/udp` as (port, protocol) pairs; a note only, so sctp is taken too. Raises UsageError."""
     where = f'exposing "{text}"'
     number, slash, protocol = text.partition("/")
     protocol = protocol.lower() if slash else "tcp"
-    if protocol not in PROTOCOLS:
-        raise UsageError(f"{where}: protocol {protocol!r} cannot be forwarded", "use /tcp or /udp")
-    first, count = _port_range(number, "container", where)
+    if protocol not in (*PROTOCOLS, "sctp"):
+        raise UsageError(f"{where}: protocol {protocol!r} is not known", "use /tcp, /udp or /sctp")
+    first, count = _port_range(number, "container", where, "PORT[-LAST_PORT][/tcp|udp|sctp]")
     return [(first + n, protocol) for n in range(count)]
 
 
@@ -135,20 +136,20 @@ def _check_ip(address: str, where: str) -> None:
         raise UsageError(f"{where}: {address!r} is not an IP address") from None
 
 
-def _port_range(text: str, side: str, where: str) -> tuple[int, int]:
+def _port_range(text: str, side: str, where: str, form: str = _PUBLISHED) -> tuple[int, int]:
     """First port and how many."""
     first, dash, last = text.partition("-")
-    start = _port(first, side, where)
-    end = _port(last, side, where) if dash else start
+    start = _port(first, side, where, form)
+    end = _port(last, side, where, form) if dash else start
     if end < start:
         raise UsageError(f"{where}: the {side} range {text} ends before it starts")
     return start, end - start + 1
 
 
-def _port(text: str, side: str, where: str) -> int:
+def _port(text: str, side: str, where: str, form: str) -> int:
     if not (text.isascii() and text.isdigit()):
         what = f"{text!r} is not a port number" if text else "the port number is missing"
-        raise UsageError(f"{where}: {side} port: {what}", "the form is [[IP:]HOST_PORT:]CONTAINER_PORT[/tcp|udp]")
+        raise UsageError(f"{where}: {side} port: {what}", f"the form is {form}")
     number = int(text) if len(text) < 8 else 65536
     if not 1 <= number <= 65535:
         raise UsageError(f"{where}: {side} port {text} is not between 1 and 65535")

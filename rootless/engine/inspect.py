@@ -212,8 +212,12 @@ def _network_settings(container: Container, ports: list[list[Any]], request: dic
 
 def _exposed(request: dict[str, Any]) -> list[str]:
     """What the image and --expose say the container listens on, as "80/tcp"."""
-    names = list(request.get("image_config", {}).get("ExposedPorts") or {}) + request.get("expose", [])
-    return sorted({name if "/" in name else name + "/tcp" for name in names})
+    from rootless.engine.networking import exposed_ports
+
+    names = list(request.get("image_config", {}).get("ExposedPorts") or {})
+    return sorted(
+        {name if "/" in name else name + "/tcp" for name in names} | {*exposed_ports(request.get("expose", []))}
+    )
 
 
 def _config(

@@ -61,6 +61,16 @@ def check(request: CreateRequest, network: tuple[str, str]) -> None:
         slirp_options(options)
     if request.dns or request.dns_search or request.dns_option or request.add_host:
         etc_files(request, mode, options, "", "")
+    exposed_ports(request.expose)
+
+
+def exposed_ports(texts: list[str]) -> list[str]:
+    """Every port that `--expose` names, as "80/tcp". Raises UsageError."""
+    if not texts:
+        return []
+    from network.ports import parse_expose
+
+    return [f"{port}/{protocol}" for text in texts for port, protocol in parse_expose(text)]
 
 
 def slirp_options(text: str) -> Options:

@@ -73,5 +73,13 @@ def test_the_network_is_listed_under_its_name(rl: Rootless, image: str, mode: st
 
 
 def test_ports_that_are_published_are_exposed(rl: Rootless, image: str) -> None:
-    rl("create", "--name", "c", "-p", "80", "--expose", "53/udp", image, "true")
-    assert rl.inspect("c")["Config"]["ExposedPorts"] == {"53/udp": {}, "80/tcp": {}}
+    rl("create", "--name", "c", "-p", "80", "--expose", "53-54/UDP,7", image, "true")
+    assert sorted(rl.inspect("c")["Config"]["ExposedPorts"]) == ["53/udp", "54/udp", "7/tcp", "80/tcp"]
+
+
+@pytest.mark.parametrize("text", ["nonsense", "80/icmp", "nonsense/icmp", "0", "65536", "9-8", "-1", "80-", "/tcp", ""])
+def test_what_is_no_port_cannot_be_exposed(rl: Rootless, image: str, text: str) -> None:
+    refused = rl("create", "--name", "c", "--expose=" + text, image, "true", check=False)
+    assert refused.returncode == 125
+    assert refused.stderr.startswith(f'Error: exposing "{text}": ')
+    assert rl.out("ps", "-aq") == ""

@@ -130,6 +130,7 @@ def test_what_does_not_clash_is_accepted() -> None:
 
 def test_expose_takes_ranges_and_protocols() -> None:
     assert parse_expose("80-81/udp") == [(80, "udp"), (81, "udp")]
+    assert parse_expose("80/SCTP") == [(80, "sctp")]
     with pytest.raises(UsageError):
         parse_expose("80/icmp")
 
