@@ -28,7 +28,7 @@ def remove(
 ) -> str:
     """Remove a container, and with `volumes` those that only it uses and that have no name; its id.
 
-    With `force` one that runs is stopped first (`timeout` and `tell` as for `stop`). Raises NotFoundError, ConflictError
+    With `force` one that runs is stopped first (`timeout`, `tell` as for `stop`). Raises NotFoundError, ConflictError
     (exit code 2, as Podman's) where it runs.
     """
     container = find(store, reference)

@@ -66,6 +66,21 @@ def test_stop_sends_term_and_keeps_the_exit_code(rl: Rootless, image: str) -> No
     assert state["FinishedAt"] > state["StartedAt"]
 
 
+@pytest.mark.parametrize("words", [("stop", "-t", "1"), ("rm", "-f", "-t", "1"), ("restart", "-t", "1")])
+def test_a_stop_that_has_to_kill_says_so(rl: Rootless, image: str, words: tuple[str, ...]) -> None:
+    detached(rl, image, "c", "sh", "-c", "trap '' USR1; echo ready; sleep 100", options=("--stop-signal", "USR1"))
+    wait_ready(rl, "c")
+    done = rl(*words, "c")
+    assert done.stdout == "c\n"
+    told = "StopSignal SIGUSR1 failed to stop container c in 1 second, resorting to SIGKILL"
+    assert done.stderr == f"Warning: {told}\n"
+
+
+def test_a_stop_that_is_to_kill_at_once_says_nothing(rl: Rootless, image: str) -> None:
+    detached(rl, image, "c", "sleep", "100")
+    assert rl("stop", "-t", "0", "c").stderr == ""
+
+
 def test_stop_of_a_program_that_dies_of_term_is_143(rl: Rootless, image: str) -> None:
     # A shell that is pid 1 does not die of it; one with a handler that raises it again in a child's place does.
     detached(rl, image, "c", *on_term("exit 143"))
@@ -116,6 +131,15 @@ def test_wait_gives_the_exit_code_also_of_one_that_removes_itself(rl: Rootless, 
     detached(rl, image, "c", "sh", "-c", "sleep 0.5; exit 6", options=("--rm",))
     assert rl.out("wait", "c") == "6"
     assert rl.out("ps", "-aq") == ""
+
+
+def test_wait_for_another_state_than_the_end_prints_no_exit_code(rl: Rootless, image: str) -> None:
+    rl("create", "--name", "c", "--network", "none", image, "sh", "-c", "sleep 0.5; exit 6")
+    assert rl.out("wait", "--condition", "created", "c") == "-1"
+    rl("start", "c")
+    assert rl.out("wait", "--condition", "running", "--condition", "exited", "c") == "-1"
+    assert rl.out("wait", "--condition", "exited", "c") == "6"
+    assert rl.out("wait", "--condition", "stopped", "c") == "6"
 
 
 def test_wait_for_several(rl: Rootless, image: str) -> None:

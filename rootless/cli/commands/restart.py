@@ -17,7 +17,7 @@ def command(settings: Settings, opts: Opts) -> int:
     warn_of_one_id(store, warn)
 
     def act(name: str) -> None:
-        stop(store, name, opts.time)
+        stop(store, name, opts.time, warn)
         start_detached(store, name, warn)
 
     return each(settings, references(store, opts, "restart"), act)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rootless.cli.failures import warn
 from rootless.cli.selection import each, references
 from rootless.engine.remove import remove
 from rootless.errors import NotFoundError
@@ -19,7 +20,7 @@ def command(settings: Settings, opts: Opts) -> int:
 
     def act(name: str) -> None:
         try:
-            remove(store, name, opts.force, opts.volumes, opts.time)
+            remove(store, name, opts.force, opts.volumes, opts.time, warn)
         except NotFoundError as error:
             error.exit_code = 1
             raise

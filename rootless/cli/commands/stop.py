@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rootless.cli.failures import warn
 from rootless.cli.selection import each, references
 from rootless.engine.stop import stop
 from rootless.errors import NotFoundError
@@ -17,4 +18,4 @@ def command(settings: Settings, opts: Opts) -> int:
     store = settings.store()
     names = references(store, opts, "stop")
     ignored = NotFoundError if opts.ignore else None
-    return each(settings, names, lambda name: stop(store, name, opts.time), ignored, at_once=True)
+    return each(settings, names, lambda name: stop(store, name, opts.time, warn), ignored, at_once=True)
