@@ -8,7 +8,7 @@ import time
 from rootless.engine import networking, records, spec
 from rootless.engine.bundle import COPY_UP, write_config, write_new
 from rootless.engine.faults import step
-from rootless.errors import ConflictError, UsageError
+from rootless.errors import ConflictError, NotFoundError, UsageError
 from rootless.jsontext import dumps
 from storage.layer_names import layer_names
 from storage.lookup import find_image
@@ -220,7 +220,24 @@ def write(store: Store, draft: Draft, monitor: tuple[int, int, str] = (0, 0, "")
         "driver": store.driver,
         "network": networking.as_column(*draft.network),
     }
-    request.name = records.insert(store.db, values, draft.image.diff_ids, draft.volumes, None if named else generate)
+    rows = (values, draft.image.diff_ids, draft.volumes)
+    try:
+        request.name = records.insert(store.db, *rows, None if named else generate)
+    except ConflictError:
+        if request.name is None or not _has_gone(store, request.name):
+            raise
+        request.name = records.insert(store.db, *rows)
+
+
+def _has_gone(store: Store, name: str) -> bool:
+    """Whether the container of this name was to be removed at its end, and a crash had left its row until we looked."""
+    from rootless.engine.recover import find
+
+    try:
+        find(store, name)
+    except NotFoundError:
+        return True
+    return False
 
 
 def _storable(text: str) -> str:
@@ -261,6 +278,11 @@ def make_directory(store: Store, draft: Draft) -> int:
     os.mkdir(directory, 0o700)
     os.mkdir(directory + "/merged", 0o700)
     prepare(store.driver, store.layout, directory, draft.layers, store.user_namespace)
+    if draft.volumes:
+        from storage.volumes import make_volume_directory
+
+        for name, _ in draft.volumes:
+            make_volume_directory(store.layout, name)
     held = write_config(directory, draft.config)
     if draft.request.cidfile:
         write_new(draft.request.cidfile, draft.id)

@@ -98,10 +98,20 @@ def exec_foreground(
 
 
 def exec_detached(store: Store, reference: str, request: ExecRequest) -> None:
-    """Run a command in a container and leave it to itself. Raises as `exec_foreground`."""
+    """Run a command in a container and leave it. Raises as `exec_foreground`.
+
+    A child stays behind as its parent: a container whose process nobody reaps could not end.
+    """
+    from rootless.engine.monitor.handover import fork_monitor
+
     target = _Target(store, reference, request)
-    entered = target.enter([None, None, None], False)
-    os.close(entered.pidfd)
+
+    def launch() -> tuple[dict[str, Any], None]:
+        entered = target.enter([None, None, None], False)
+        state = _state(entered, {0: -1, 1: -1, 2: -1}, False, [])
+        return {**state, "id": target.container.id, "root": ""}, None
+
+    fork_monitor(launch, [])
 
 
 class _Target:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT = 10
 _SIGKILL = 9
 _SIGCONT = parse_signal("CONT")
+_LONGEST_DEATH_MS = 10_000  # from SIGKILL until the last process of a container is gone
 _PATIENCE = 10.0  # seconds that a monitor gets for recording the end
 
 
@@ -63,7 +64,7 @@ def kill(store: Store, reference: str, signal: str = "KILL") -> None:
         raise ConflictError(f"sending {signal_name(number)} to {container.name}: it is not running ({container.state})")
     need_here(container, f"sending {signal_name(number)} to")
     if number == _SIGKILL:
-        _end(store, container, number, -1)
+        _end(store, container, number, 0)
         return
     pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
     if pidfd is None or not send(pidfd, number):
@@ -84,8 +85,12 @@ def _end(store: Store, container: Container, number: int, timeout: int, tell: Te
                 send(pidfd, _SIGKILL)
         else:
             send(pidfd, _SIGKILL)
-        wait_exit(pidfd, None)
+        ended = wait_exit(pidfd, _LONGEST_DEATH_MS)
         os.close(pidfd)
+        if not ended:
+            from rootless.engine.unreaped import refusal
+
+            raise refusal(container)
     await_record(store, container, connection)
 
 

@@ -59,6 +59,26 @@ def test_run_killed_during_start(rl: Rootless, image: str, step: str, removed: b
     rl("run", "--rm", "--name", "c", "--network", "none", image, "true")
 
 
+@pytest.mark.parametrize("command", ["run", "create"])
+def test_a_name_is_free_once_its_holder_has_been_killed(rl: Rootless, image: str, command: str) -> None:
+    rl("run", "--rm", "--name", "c", "--network", "none", image, "true", env=die_at("running"), check=False)
+    rl(command, "--name", "c", "--network", "none", image, "true")
+    done = rl(command, "--name", "c", "--network", "none", image, "true", check=False)
+    assert '"c" is already in use' in done.stderr
+
+
+@pytest.mark.parametrize("command", [("rmi", "other"), ("image", "prune", "--all", "--force")])
+def test_an_image_is_free_once_its_container_has_been_killed(
+    fresh: Rootless, busybox: Path, command: tuple[str, ...]
+) -> None:
+    fresh("load", "-q", "-i", str(busybox))
+    fresh("tag", "busybox", "other")
+    fresh("rmi", "busybox")
+    fresh("run", "--rm", "--network", "none", "other", "true", env=die_at("running"), check=False)
+    fresh(*command)
+    assert fresh.out("images", "-q") == ""
+
+
 @pytest.mark.parametrize("step", ["written", "initialized", "running", "reported"])
 def test_detached_monitor_killed_during_start(rl: Rootless, image: str, step: str) -> None:
     done = rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60", env=die_at(step), check=False)

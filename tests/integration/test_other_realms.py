@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,33 @@ def test_one_that_runs_on_another_machine_is_left_alone(rl: Rootless, image: str
         database.execute("UPDATE containers SET boot_id = ?", (ours,))
     database.close()
     rl("stop", "-t", "0", "c")
+
+
+_SUBREAPER = """
+import ctypes, os, signal, subprocess, sys, time
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER; and it reaps nothing but what it has started itself
+rootless = sys.argv[1]
+subprocess.run([rootless, "run", "-d", "--name", "c", "--network", "none", sys.argv[2], "sleep", "600"], check=True)
+if sys.argv[3] == "detached":
+    subprocess.run([rootless, "exec", "-d", "c", "sleep", "600"], check=True)
+else:
+    command = subprocess.Popen([rootless, "exec", "c", "sh", "-c", "echo up; sleep 600"], stdout=subprocess.PIPE)
+    command.stdout.readline()
+    command.kill()
+    command.wait()
+done = subprocess.run([rootless, "stop", "-t", "0", "c"], capture_output=True, text=True, timeout=40)
+print(done.returncode, done.stderr)
+"""
+
+
+@pytest.mark.parametrize("way", ["detached", "killed"])
+def test_stop_comes_to_an_end_where_nobody_reaps(rl: Rootless, image: str, way: str) -> None:
+    line = [sys.executable, "-c", _SUBREAPER, executable(), image, way]
+    done = subprocess.run(line, env=rl.environment, capture_output=True, text=True, timeout=60)
+    code, _, said = done.stdout.partition("\n")[2].partition(" ")
+    if way == "detached":
+        assert (code, said.strip()) == ("0", "")
+    else:
+        assert code == "125", done.stdout + done.stderr
+        assert "does not reap what it has inherited" in said
+    wait_until(lambda: rl.status("c") == "exited")

@@ -7,6 +7,7 @@ import os
 from rootless.cli.options import Opts
 from rootless.cli.output import lines, write
 from rootless.cli.settings import Settings
+from rootless.engine.recover import refresh_all
 from storage.garbage import collect_garbage
 from storage.prune import prune_images
 
@@ -16,6 +17,7 @@ def command(settings: Settings, opts: Opts) -> int:
     if not opts.force and not _agreed(opts.all):
         return 0
     store = settings.store()
+    refresh_all(store)  # containers that are gone use no image
     lines(prune_images(store, opts.filter, opts.all))
     collect_garbage(store, downloads=True)
     return 0

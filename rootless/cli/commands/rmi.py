@@ -6,7 +6,7 @@ from rootless.cli.failures import tell
 from rootless.cli.options import Opts
 from rootless.cli.output import lines
 from rootless.cli.settings import Settings
-from rootless.errors import NotFoundError, RootlessError, UsageError
+from rootless.errors import ConflictError, NotFoundError, RootlessError, UsageError
 from storage.garbage import collect_garbage
 from storage.images import Removed, remove, users_of
 from storage.listing import list_images
@@ -43,7 +43,13 @@ def _remove(store: Store, name: str, opts: Opts) -> Removed:
             return remove(store, name)
         if len(image.names) < 2 or image.id.startswith(name.removeprefix("sha256:")):
             _remove_containers(store, image.id)
-    return remove(store, name, force=opts.force or opts.all)
+    try:
+        return remove(store, name, force=opts.force or opts.all)
+    except ConflictError:
+        from rootless.engine.recover import refresh_all
+
+        refresh_all(store)  # a crash may have left rows of containers that are gone
+        return remove(store, name, force=opts.force or opts.all)
 
 
 def _remove_containers(store: Store, image_id: str) -> None:
