@@ -16,14 +16,14 @@ for it, except where it serves published ports, which must be free again when th
 
 from __future__ import annotations
 
-import _socket
 import errno
 import os
 import select
 
 import rootless
 from network.descriptors import close_all_but
-from rootless.errors import NetworkError, UsageError
+from network.slirp_options import PROGRAM, Options
+from rootless.errors import NetworkError
 from rootless.kernel.pidfd import open_pidfd
 
 TYPE_CHECKING = False
@@ -33,106 +33,7 @@ if TYPE_CHECKING:
     from network.ports import Port
 
 INTERFACE = "tap0"
-OWN = "rootlesskit"  # what Podman calls the handler that works as network.forward does
-_PROGRAM = "slirp4netns"
-_SWITCHES = {"true": True, "false": False}
 _STOP_SECONDS = 5.0
-
-
-class Options:
-    """`--network slirp4netns:KEY=VALUE,...`; `cidr` is the container's IPv4 network, `mtu` in bytes."""
-
-    __slots__ = ("allow_host_loopback", "cidr", "enable_ipv6", "mtu", "outbound_addr", "outbound_addr6", "port_handler")
-
-    def __init__(self) -> None:
-        self.allow_host_loopback = False
-        self.cidr = "10.0.2.0/24"
-        self.enable_ipv6 = True
-        self.mtu = 65520
-        self.outbound_addr: str | None = None
-        self.outbound_addr6: str | None = None
-        self.port_handler = OWN
-
-    def _address(self, number: int) -> str:
-        network = int.from_bytes(_socket.inet_pton(_socket.AF_INET, self.cidr.partition("/")[0]), "big")
-        return _socket.inet_ntop(_socket.AF_INET, (network + number).to_bytes(4, "big"))
-
-    @property
-    def container_address(self) -> str:
-        return self._address(100)
-
-    @property
-    def gateway(self) -> str:
-        """Also the host's loopback, where `allow_host_loopback` is set."""
-        return self._address(2)
-
-    @property
-    def name_server(self) -> str:
-        """Where the helper passes look-ups on to the host's own name servers."""
-        return self._address(3)
-
-    def arguments(self) -> list[str]:
-        words = [f"--mtu={self.mtu}", f"--cidr={self.cidr}"]
-        if not self.allow_host_loopback:
-            words.append("--disable-host-loopback")
-        if self.enable_ipv6:
-            words.append("--enable-ipv6")
-        if self.outbound_addr is not None:
-            words.append(f"--outbound-addr={self.outbound_addr}")
-        if self.outbound_addr6 is not None:
-            words.append(f"--outbound-addr6={self.outbound_addr6}")
-        return words
-
-
-def parse_options(text: str) -> Options:
-    """The part of `--network slirp4netns:...` behind the colon, "" for the defaults. Raises UsageError."""
-    options = Options()
-    for word in filter(None, text.split(",")):
-        key, equals, value = word.partition("=")
-        where = f'--network slirp4netns option "{word}"'
-        if not equals or not value:
-            raise UsageError(f"{where}: no value", "write it like mtu=1500")
-        if key in ("allow_host_loopback", "enable_ipv6"):
-            if value not in _SWITCHES:
-                raise UsageError(f"{where}: neither true nor false")
-            setattr(options, key, _SWITCHES[value])
-        elif key == "mtu":
-            if not (value.isascii() and value.isdigit() and len(value) < 6 and 68 <= int(value) <= 65521):
-                raise UsageError(f"{where}: not a size between 68 and 65521 bytes")
-            options.mtu = int(value)
-        elif key == "cidr":
-            options.cidr = _check_cidr(value, where)
-        elif key == "outbound_addr":
-            options.outbound_addr = value
-        elif key == "outbound_addr6":
-            options.outbound_addr6 = value
-        elif key == "port_handler":
-            if value not in (OWN, _PROGRAM):
-                raise UsageError(f"{where}: there is no such port handler", f"use {OWN} (the default) or {_PROGRAM}")
-            options.port_handler = value
-        else:
-            raise UsageError(
-                f"{where}: there is no such option",
-                "known: allow_host_loopback cidr enable_ipv6 mtu outbound_addr outbound_addr6 port_handler",
-            )
-    return options
-
-
-def _check_cidr(text: str, where: str) -> str:
-    address, _, length = text.partition("/")
-    try:
-        network = int.from_bytes(_socket.inet_pton(_socket.AF_INET, address), "big")
-    except (OSError, ValueError):
-        network = -1
-    if network < 0 or not (length.isascii() and length.isdigit() and len(length) < 3 and 1 <= int(length) <= 25):
-        raise UsageError(
-            f"{where}: not an IPv4 network with a prefix of 1 to 25 bits", "write it like cidr=10.0.3.0/24"
-        )
-    if network & ((1 << (32 - int(length))) - 1):
-        raise UsageError(
-            f"{where}: {address} is an address in that network, not its first", "write it like cidr=10.0.3.0/24"
-        )
-    return text
 
 
 class Helper:
@@ -195,7 +96,7 @@ class Helper:
 
     def publish(self, ports: list[Port]) -> None:
         """Forward `ports` (host ports decided) into the container. Raises NetworkError naming the refused one."""
-        if self.options.port_handler == _PROGRAM:
+        if self.options.port_handler == PROGRAM:
             from network.hostfwd import add_hostfwd
 
             for port in ports:
@@ -305,9 +206,9 @@ def start(pid: int, options: Options, log_path: str, api_socket: str | None = No
         keep(ready_write)
         null = keep(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
         log = keep(os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600))
-        words = [_PROGRAM, "--configure", f"--exit-fd={exit_read}", f"--ready-fd={ready_write}"]
+        words = [PROGRAM, "--configure", f"--exit-fd={exit_read}", f"--ready-fd={ready_write}"]
         words += ["--enable-sandbox", "--enable-seccomp", *options.arguments()]
-        if options.port_handler != _PROGRAM:
+        if options.port_handler != PROGRAM:
             api_socket = None
         if api_socket is not None:
             words.append(f"--api-socket={os.path.basename(api_socket)}")
@@ -343,12 +244,12 @@ def _spawn(words: list[str], actions: list[tuple[Any, ...]], directory: str | No
         rootless.debug(f"starting {' '.join(words)}" + (f" (in {directory})" if directory is not None else ""))
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
     if directory is None:
-        return os.posix_spawnp(_PROGRAM, words, environment, file_actions=actions, setsid=True, setsigmask=())
+        return os.posix_spawnp(PROGRAM, words, environment, file_actions=actions, setsid=True, setsigmask=())
     before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.chdir(directory)
         try:
-            return os.posix_spawnp(_PROGRAM, words, environment, file_actions=actions, setsid=True, setsigmask=())
+            return os.posix_spawnp(PROGRAM, words, environment, file_actions=actions, setsid=True, setsigmask=())
         finally:
             os.fchdir(before)
     finally:
@@ -357,7 +258,7 @@ def _spawn(words: list[str], actions: list[tuple[Any, ...]], directory: str | No
 
 def _start_error(error: OSError) -> NetworkError:
     without = "or use --network none or --network host"
-    if error.filename != _PROGRAM:
+    if error.filename != PROGRAM:
         return NetworkError(f"starting slirp4netns: {error.filename or 'a pipe'}: {error.strerror}")
     if error.errno == errno.ENOENT:
         hint = f"sudo apt-get install slirp4netns (or dnf), {without}"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from network.ports import Port
-    from network.slirp4netns import Helper, Options
+    from network.slirp4netns import Helper
+    from network.slirp_options import Options
     from rootless.engine.request import CreateRequest
 
 NONE, HOST, SLIRP = "none", "host", "slirp4netns"
@@ -74,7 +75,7 @@ def exposed_ports(texts: list[str]) -> list[str]:
 
 
 def slirp_options(text: str) -> Options:
-    from network.slirp4netns import parse_options
+    from network.slirp_options import parse_options
 
     return parse_options(text)
 

@@ -21,7 +21,8 @@ import pytest
 
 from network.ipv6 import skip_address_detection
 from network.ports import Port, check_free
-from network.slirp4netns import Helper, Options, start
+from network.slirp4netns import Helper, start
+from network.slirp_options import Options
 from rootless.errors import NetworkError
 from rootless.kernel.idmaps import default_user_map, start_mapping
 from rootless.kernel.namespaces import CLONE_NEWNET, CLONE_NEWUSER, unshare
@@ -360,7 +361,8 @@ def test_the_forwarder_ends_with_the_process_that_started_it(namespace: int, dir
     code = """
         import sys, time
         from network.ports import Port
-        from network.slirp4netns import Options, start
+        from network.slirp4netns import start
+        from network.slirp_options import Options
         helper = start(int(sys.argv[1]), Options(), sys.argv[2])
         helper.wait_ready()
         helper.publish([Port("127.0.0.1", int(sys.argv[3]), 80, "tcp")])
@@ -407,7 +409,8 @@ def test_its_death_is_noticed_and_publishing_says_so(namespace: int, directory: 
 def test_it_ends_with_the_process_that_started_it(namespace: int, directory: Path) -> None:
     code = """
         import sys, time
-        from network.slirp4netns import Options, start
+        from network.slirp4netns import start
+        from network.slirp_options import Options
         helper = start(int(sys.argv[1]), Options(), sys.argv[2])
         helper.wait_ready()
         print(helper.pid, flush=True)
@@ -500,7 +503,8 @@ def test_a_start_that_hangs_is_ended(namespace: int, directory: Path, monkeypatc
 def test_without_the_tun_device_the_remedy_is_told(directory: Path) -> None:
     code = """
         import os, signal, sys
-        from network.slirp4netns import Options, start
+        from network.slirp4netns import start
+        from network.slirp_options import Options
         from rootless.errors import NetworkError
         from rootless.kernel.idmaps import UserMap, start_mapping
         from rootless.kernel.namespaces import CLONE_NEWNET, CLONE_NEWUSER, unshare

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network.slirp4netns import parse_options
+from network.slirp_options import parse_options
 from rootless.errors import UsageError
 
 
