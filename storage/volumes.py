@@ -59,20 +59,25 @@ def find_volume(connection: Connection, text: str) -> Volume:
     return Volume(row)
 
 
+def never_used(layout: Layout, name: str) -> bool:
+    """Whether no container has started with the volume yet."""
+    return not os.path.exists(f"{layout.volume(name)}/{_USED}")
+
+
 def make_volume(
-    store: Store, name: str, labels: Mapping[str, str], anonymous: bool = False, existing: bool = False
+    store: Store, name: str, labels: Mapping[str, str], driver: str = "local", existing: bool = False
 ) -> None:
     """Make an empty volume. `existing`: one of this name is fine, and stays as it is. Raises ConflictError,
     StorageError."""
     with transaction(store.db) as db:
-        row = (name, time.time(), dumps(dict(labels)), int(anonymous))
-        query = "INSERT OR IGNORE INTO volumes (name, created, labels, anonymous) VALUES (?, ?, ?, ?)"
+        row = (name, driver, time.time(), dumps(dict(labels)))
+        query = "INSERT OR IGNORE INTO volumes (name, driver, created, labels) VALUES (?, ?, ?, ?)"
         if db.execute(query, row).rowcount == 0 and not existing:
             raise ConflictError(f"making the volume {name}: there is one of this name already", "--ignore takes it")
-        make_directory(store.layout, name)
+        make_volume_directory(store.layout, name)
 
 
-def make_directory(layout: Layout, name: str) -> str:
+def make_volume_directory(layout: Layout, name: str) -> str:
     """Make sure that the volume's directory is there; returns where its files are. Raises StorageError."""
     path = layout.volume(name) + "/_data"
     try:
@@ -140,14 +145,14 @@ def claim(layout: Layout, name: str) -> Claim | None:
 
     Waits while another container that starts has it. Raises StorageError.
     """
-    path = make_directory(layout, name)
+    path = make_volume_directory(layout, name)
     directory = os.open(layout.volume(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if os.path.exists(f"{layout.volume(name)}/{_USED}") and not _is_empty(path):
+        if not never_used(layout, name) and not _is_empty(path):
             os.close(directory)
             return None
         fcntl.flock(directory, fcntl.LOCK_EX)
-        found = Claim(directory, not os.path.exists(f"{layout.volume(name)}/{_USED}"))
+        found = Claim(directory, never_used(layout, name))
     except BaseException:
         os.close(directory)
         raise

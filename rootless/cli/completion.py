@@ -20,7 +20,7 @@ def of_option(option: Option) -> Completer | None:
 
 def of_argument(argument: Argument) -> Completer | None:
     """Completes names from the store; None leaves the shell to offer files."""
-    return {"container": _containers, "running": _running, "image": _images}.get(argument.completes)
+    return {"container": _containers, "running": _running, "image": _images, "volume": _volumes}.get(argument.completes)
 
 
 def _among(values: tuple[str, ...]) -> Completer:
@@ -36,6 +36,10 @@ def _containers(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _running(ctx: typer.Context, incomplete: str) -> list[str]:
     return _names(ctx, incomplete, "SELECT name FROM containers WHERE state = 'running' ORDER BY name")
+
+
+def _volumes(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _names(ctx, incomplete, "SELECT name FROM volumes ORDER BY name")
 
 
 def _images(ctx: typer.Context, incomplete: str) -> list[str]:

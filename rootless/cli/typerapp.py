@@ -39,6 +39,7 @@ _NOUN_HELP = {
     "container": "Work with containers.",
     "image": "Work with images.",
     "system": "Look at this host.",
+    "volume": "Work with volumes.",
 }
 
 

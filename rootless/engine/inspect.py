@@ -63,7 +63,7 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
     ports = loads(container.ports)
     found: dict[str, Any] = {
         "Id": container.id,
-        "Created": _time(container.created),
+        "Created": rfc3339(container.created),
         "Path": args[0] if args else "",
         "Args": args[1:],
         "State": _state(container),
@@ -123,7 +123,7 @@ def _live(store: Store, container: Container, name: str) -> str:
     return f"{run_directory(store, container.id)}/{name}" if container.alive else ""
 
 
-def _time(moment: float) -> str:
+def rfc3339(moment: float) -> str:
     """RFC 3339 in UTC; Go's zero time where there was no such moment."""
     if not moment:
         return "0001-01-01T00:00:00Z"
@@ -144,11 +144,11 @@ def _state(container: Container) -> dict[str, Any]:
         "ConmonPid": container.monitor_pid,
         "ExitCode": container.exit_code,
         "Error": container.error,
-        "StartedAt": _time(container.started),
-        "FinishedAt": _time(container.finished),
+        "StartedAt": rfc3339(container.started),
+        "FinishedAt": rfc3339(container.finished),
         "Health": None,
-        "CheckpointedAt": _time(0),
-        "RestoredAt": _time(0),
+        "CheckpointedAt": rfc3339(0),
+        "RestoredAt": rfc3339(0),
     }
 
 

@@ -53,7 +53,7 @@ def parse_volume(text: str) -> Mount:
     words = [word for word in (parts[2] if len(parts) == 3 else "").split(",") if word]
     if source.startswith(("/", ".", "~")):
         return _finished(Mount("bind", _host_path(source, where), destination, words, where), where)
-    return _finished(Mount("volume", _volume_name(source, where), destination, words, where), where)
+    return _finished(Mount("volume", check_volume_name(source, where), destination, words, where), where)
 
 
 def parse_mount(text: str) -> Mount:
@@ -88,7 +88,7 @@ def parse_mount(text: str) -> Mount:
         source = _host_path(values.get("source", ""), where)
         return _finished(Mount("bind", source, destination, words, where), where)
     if kind == "volume":
-        name = _volume_name(values["source"], where) if values.get("source") else ""
+        name = check_volume_name(values["source"], where) if values.get("source") else ""
         return _finished(Mount("volume", name, destination, words, where), where)
     raise UsageError(f"{where}: type {kind} is not supported", "use bind, volume or tmpfs")
 
@@ -103,11 +103,14 @@ def parse_tmpfs(text: str) -> Mount:
 def _host_path(source: str, where: str) -> str:
     path = os.path.abspath(os.path.expanduser(source)) if source else ""
     if not path or not os.path.exists(path):
-        raise NotFoundError(f"{where}: {path or source!r} does not exist on the host", "make it first: mkdir -p")
+        from shlex import quote
+
+        hint = f"make it first: mkdir -p {quote(path)}" if path else None
+        raise NotFoundError(f"{where}: {path or source!r} does not exist on the host", hint)
     return path
 
 
-def _volume_name(name: str, where: str) -> str:
+def check_volume_name(name: str, where: str) -> str:
     if not name or not name[0].isalnum() or not _NAME.issuperset(name):
         raise UsageError(
             f"{where}: {name!r} is not a name for a volume",

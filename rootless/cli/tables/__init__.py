@@ -78,10 +78,20 @@ NOUNS = {
         "untag": "untag",
     },
     "system": {"info": "info"},
+    "volume": {
+        "create": "volume create",
+        "exists": "volume exists",
+        "inspect": "volume inspect",
+        "list": "volume ls",
+        "ls": "volume ls",
+        "prune": "volume prune",
+        "remove": "volume rm",
+        "rm": "volume rm",
+    },
 }
 """Noun -> word after it -> name of the command in its table."""
 
-_TABLE_OF_NOUN = {"container": "containers", "image": "images"}
+_TABLE_OF_NOUN = {"container": "containers", "image": "images", "volume": "volumes"}
 
 
 def command_named(name: str) -> Command:

@@ -79,6 +79,11 @@ _FLAGS = {
     "container inspect": "format/f latest/l size/s",
     "image inspect": "format/f",
     "image prune": "all/a build-cache external filter force/f",
+    "volume create": "driver/d ignore label/l opt/o",
+    "volume inspect": "all/a format/f",
+    "volume ls": "filter/f format noheading/n quiet/q",
+    "volume prune": "filter force/f",
+    "volume rm": "all/a force/f time/t",
 }
 
 # Noun (or nothing) -> its verbs.

@@ -1,0 +1,97 @@
+"""What the commands about volumes have in common: what is shown of one, and `--filter`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any
+
+from rootless.cli.times import moment_of
+from rootless.engine.inspect import rfc3339
+from rootless.errors import UsageError
+from storage.store import Store
+from storage.volumes import Volume, find_volume, never_used
+
+Test = Callable[[Volume], bool]
+
+_KEYS = ("after", "anonymous", "dangling", "driver", "label", "label!", "name", "since", "until")
+
+
+def described(store: Store, volume: Volume) -> dict[str, Any]:
+    """The object that `volume inspect` prints, with Podman's keys."""
+    from rootless.engine.recover import refresh_all
+
+    unused = never_used(store.layout, volume.name)
+    shown: dict[str, Any] = {
+        "Name": volume.name,
+        "Driver": volume.driver,
+        "Mountpoint": f"{store.layout.volume(volume.name)}/_data",
+        "CreatedAt": rfc3339(volume.created),
+        "Labels": volume.labels,
+        "Scope": "local",
+        "Options": volume.options,
+    }
+    if volume.anonymous:
+        shown["Anonymous"] = True
+    running = {container.id for container in refresh_all(store, alive=True)} if volume.users else set()
+    return shown | {
+        "MountCount": sum(user in running for user in volume.users),
+        "NeedsCopyUp": unused,
+        "NeedsChown": unused,
+    }
+
+
+def volume_filter(store: Store, filters: list[str]) -> Test:
+    """The test that a volume must pass: values of one key are alternatives, but labels must all be there; keys must all
+    fit. Raises UsageError for an unknown key or value."""
+    by_key: dict[str, list[Test]] = {}
+    for text in filters:
+        key, equals, value = text.partition("=")
+        if not equals or key not in _KEYS:
+            raise UsageError(f"filter {text!r}: not one of {', '.join(_KEYS)}", "write it as KEY=VALUE")
+        by_key.setdefault(key, []).append(_test(store, key, value))
+
+    def passes(volume: Volume) -> bool:
+        return all(
+            (all if key.startswith("label") else any)(test(volume) for test in tests) for key, tests in by_key.items()
+        )
+
+    return passes
+
+
+def _test(store: Store, key: str, value: str) -> Test:
+    if key == "name":
+        try:
+            search = re.compile(value).search
+        except re.error as error:
+            raise UsageError(f"filter name={value}: {error}") from None
+        return lambda volume: search(volume.name) is not None
+    if key in ("dangling", "anonymous"):
+        if value.lower() not in ("true", "false", "1", "0"):
+            raise UsageError(f"filter {key}={value}: it is true or false")
+        wanted = value.lower() in ("true", "1")
+        if key == "dangling":
+            return lambda volume: (not volume.users) is wanted
+        return lambda volume: volume.anonymous is wanted
+    if key == "driver":
+        return lambda volume: volume.driver == value
+    if key == "until":
+        limit = moment_of(value)
+        return lambda volume: volume.created < limit
+    if key in ("since", "after"):
+        moment = find_volume(store.db, value).created
+        return lambda volume: volume.created > moment
+    return _labelled(key, value)
+
+
+def _labelled(key: str, text: str) -> Test:
+    name, equals, wanted = text.partition("=")
+
+    def has(volume: Volume) -> bool:
+        return any(
+            fnmatchcase(label, name) and (not equals or fnmatchcase(value, wanted))
+            for label, value in volume.labels.items()
+        )
+
+    return has if key == "label" else lambda volume: not has(volume)
