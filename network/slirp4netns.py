@@ -151,16 +151,11 @@ class Helper:
         self._reap()
         os.close(pidfd)
 
-    def has_ended(self) -> bool:
-        """True once it has ended (it is reaped then)."""
-        return self._reap(os.WNOHANG)
-
-    def _reap(self, flags: int = 0) -> bool:
+    def _reap(self) -> None:
         try:
-            pid, _ = os.waitpid(self.pid, flags)
+            os.waitpid(self.pid, 0)
         except ChildProcessError:  # the monitor reaps every child, also this one
-            return True
-        return pid == self.pid
+            pass
 
     def _close_exit_fd(self) -> None:
         if self.exit_fd >= 0:

@@ -5,10 +5,7 @@ Nothing is opened before it is used. Tree: see `storage.layout`.
 
 from __future__ import annotations
 
-import os
-
 import rootless
-from rootless.paths import data_root, run_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,8 +117,3 @@ class Store:
         if self._db is not None:
             self._db.close()
             self._db = None
-
-
-def open_store(root: str | None = None, runroot: str | None = None, driver: str | None = None) -> Store:
-    """The store of this user, or the one at `root`; its directories are made when they are first needed."""
-    return Store(data_root(root), run_root(runroot), driver or os.environ.get("ROOTLESS_STORAGE_DRIVER") or None)

@@ -15,11 +15,8 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
-AT_FDCWD = -100
 
 _OPENAT2 = 437  # on every architecture
-_RENAME_NOREPLACE = 1
-_RENAME_EXCHANGE = 2
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -59,16 +56,6 @@ def reflink(dst_fd: int, src_fd: int) -> bool:
             return False
         raise
     return True
-
-
-def rename_noreplace(old: str | bytes, new: str | bytes) -> None:
-    """Rename unless `new` exists already: then FileExistsError (a SyscallError)."""
-    check(libc.call("renameat2", AT_FDCWD, text(old), AT_FDCWD, text(new), _RENAME_NOREPLACE), "rename to", new)
-
-
-def rename_exchange(one: str | bytes, other: str | bytes) -> None:
-    """Swap two names in one step."""
-    check(libc.call("renameat2", AT_FDCWD, text(one), AT_FDCWD, text(other), _RENAME_EXCHANGE), "exchange", one)
 
 
 def lock_file(fd: int, exclusive: bool, blocking: bool) -> bool:

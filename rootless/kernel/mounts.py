@@ -69,7 +69,6 @@ _FSOPEN_CLOEXEC = 1
 _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
-_FSCONFIG_SET_FD = 5
 _FSCONFIG_CMD_CREATE = 6
 
 
@@ -142,11 +141,6 @@ def fsconfig_string(fd: int, key: str, value: str | bytes) -> None:
 def fsconfig_flag(fd: int, key: str) -> None:
     """Set an option that has no value."""
     _fsconfig(fd, _FSCONFIG_SET_FLAG, key, None, 0, key)
-
-
-def fsconfig_fd(fd: int, key: str, value: int) -> None:
-    """Set an option whose value is an open descriptor (overlay's `lowerdir+` from kernel 6.13 on)."""
-    _fsconfig(fd, _FSCONFIG_SET_FD, key, None, value, f"{key}=fd {value}")
 
 
 def fsconfig_create(fd: int) -> None:

@@ -79,15 +79,3 @@ def set_rlimits(limits: list[tuple[int, int, int]]) -> None:
     for resource, soft, hard in limits:
         values = struct.pack("LL", soft & infinity, hard & infinity)
         check(libc.call("setrlimit", resource, values), f"setrlimit({resource}, {soft}, {hard})")
-
-
-def set_oom_score_adj(value: int, pid: int | str = "self") -> None:
-    """How readily the kernel kills this process when memory runs out, -1000 to 1000. Lowering it takes privilege."""
-    path = f"/proc/{pid}/oom_score_adj"
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, b"%d" % value)
-    except OSError as error:
-        raise SyscallError(error.errno or 0, f"writing {value} to", path) from None
-    finally:
-        os.close(fd)

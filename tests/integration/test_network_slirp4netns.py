@@ -67,6 +67,13 @@ def directory(tmp_path: Path) -> Path:
     return deep
 
 
+def has_ended(helper: Helper) -> bool:
+    try:
+        return os.waitpid(helper.pid, os.WNOHANG)[0] == helper.pid
+    except ChildProcessError:  # reaped before
+        return True
+
+
 @contextmanager
 def helper_of(pid: int, directory: Path, options: Options | None = None) -> Iterator[Helper]:
     helper = start(pid, options or Options(), str(directory / "log"), str(directory / "slirp.sock"))
@@ -75,7 +82,7 @@ def helper_of(pid: int, directory: Path, options: Options | None = None) -> Iter
         yield helper
     finally:
         helper.stop()
-        wait_until(helper.has_ended, what="the end of slirp4netns")
+        wait_until(lambda: has_ended(helper), what="the end of slirp4netns")
 
 
 def inside(pid: int, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -257,7 +264,7 @@ def test_published_ports_are_free_once_stop_returns(namespace: int, directory: P
         check_free(ports)
     helper.stop()
     check_free(ports)
-    wait_until(helper.has_ended)
+    wait_until(lambda: has_ended(helper))
 
 
 ECHO = """
@@ -392,16 +399,16 @@ def test_stopping_waits_for_nothing_where_nothing_is_published(namespace: int, d
     before = time.perf_counter()
     helper.stop()
     assert time.perf_counter() - before < 0.01
-    wait_until(helper.has_ended)
+    wait_until(lambda: has_ended(helper))
 
 
 def test_its_death_is_noticed_and_publishing_says_so(namespace: int, directory: Path) -> None:
     options = Options()
     options.port_handler = "slirp4netns"
     with helper_of(namespace, directory, options) as helper:
-        assert not helper.has_ended()
+        assert not has_ended(helper)
         os.kill(helper.pid, signal.SIGKILL)
-        wait_until(helper.has_ended)
+        wait_until(lambda: has_ended(helper))
         with pytest.raises(NetworkError, match="does not answer"):
             helper.publish(check_free([Port("127.0.0.1", 0, 80, "tcp")]))
 
@@ -489,7 +496,7 @@ def test_a_crash_at_the_start_is_told_in_its_own_words(
     helper = start(namespace, Options(), str(directory / "log"))
     with pytest.raises(NetworkError, match=r"starting slirp4netns: the tap is out of order$"):
         helper.wait_ready()
-    assert helper.has_ended()
+    assert has_ended(helper)
 
 
 def test_a_start_that_hangs_is_ended(namespace: int, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -497,7 +504,7 @@ def test_a_start_that_hangs_is_ended(namespace: int, directory: Path, monkeypatc
     helper = start(namespace, Options(), str(directory / "log"))
     with pytest.raises(NetworkError, match=r"not ready after 0\.1 seconds"):
         helper.wait_ready(0.1)
-    assert helper.has_ended()
+    assert has_ended(helper)
 
 
 def test_without_the_tun_device_the_remedy_is_told(directory: Path) -> None:

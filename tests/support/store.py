@@ -11,11 +11,11 @@ from storage.images import AddedLayer, add_image
 from storage.lease import Lease
 from storage.manifest_write import docker_manifest
 from storage.registry.manifests import DOCKER_MANIFEST
-from storage.store import Store, open_store
+from storage.store import Store
 
 
 def make_store(place: Path) -> Store:
-    return open_store(str(place / "root"), str(place / "run"))
+    return Store(str(place / "root"), str(place / "run"))
 
 
 def hex_of(text: str) -> str:

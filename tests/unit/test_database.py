@@ -16,7 +16,7 @@ from rootless.errors import StorageError
 from storage.database import LOG_LIMIT, VERSION, on_network_file_system, open_database, transaction
 from storage.schema import migrate
 from storage.sqlite import IntegrityError, connect
-from storage.store import open_store
+from storage.store import Store
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def locks(path: str) -> int:
 
 
 def test_a_forked_child_that_forgets_gets_locks_of_its_own(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path), str(tmp_path))
+    store = Store(str(tmp_path), str(tmp_path))
     path = store.layout.database
     store.db.execute("INSERT INTO settings VALUES ('parent', '')")
     held = locks(path)

@@ -1,4 +1,4 @@
-"""Opening, renaming, locking and deleting."""
+"""Opening, locking and deleting."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from rootless.kernel.files import (
     openat2,
     reflink,
     remove_tree,
-    rename_exchange,
-    rename_noreplace,
     sync_path,
     write_all,
 )
@@ -35,17 +33,6 @@ def test_paths_resolved_in_a_root_never_leave_it(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="openat2 absolute"):
         openat2(root, "absolute", os.O_RDONLY, 0, RESOLVE_BENEATH)
     os.close(root)
-
-
-def test_renaming_without_replacing_refuses_an_existing_name(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("a")
-    (tmp_path / "b").write_text("b")
-    with pytest.raises(FileExistsError):
-        rename_noreplace(str(tmp_path / "a"), str(tmp_path / "b"))
-    rename_noreplace(str(tmp_path / "a"), str(tmp_path / "c"))
-    rename_exchange(str(tmp_path / "b"), str(tmp_path / "c"))
-    assert (tmp_path / "b").read_text() == "a"
-    assert (tmp_path / "c").read_text() == "b"
 
 
 def test_a_lock_excludes_others_until_its_descriptor_is_closed(tmp_path: Path) -> None:
