@@ -29,7 +29,11 @@ class Settings:
         self._store: Store | None = None
 
     def apply(self, opts: Opts) -> None:
-        """Take over the options before the verb (`tables.GLOBAL`)."""
+        """Take over the options before the verb (`tables.GLOBAL`). Raises UsageError for a driver that is none."""
+        if opts.storage_driver:
+            from storage.drivers import check_name
+
+            check_name(opts.storage_driver)
         self.root = opts.root
         self.runroot = opts.runroot
         self.storage_driver = opts.storage_driver or self.storage_driver

@@ -148,7 +148,18 @@ def _disk_use(place: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    "words", [("import", "/dev/null"), ("images",), ("ps",), ("rmi", "-a"), ("info",)], ids=" ".join
+    "words",
+    [
+        ("import", "/dev/null"),
+        ("images",),
+        ("ps",),
+        ("rmi", "-a"),
+        ("volume", "ls"),
+        ("info",),
+        ("doctor",),
+        ("version",),
+    ],
+    ids=" ".join,
 )
 def test_a_driver_that_does_not_exist_is_refused_before_anything_is_done(
     fresh: Rootless, words: tuple[str, ...]
@@ -156,4 +167,6 @@ def test_a_driver_that_does_not_exist_is_refused_before_anything_is_done(
     done = fresh("--storage-driver", "bogus", *words, check=False)
     assert (done.returncode, done.stdout) == (125, "")
     assert "storage driver 'bogus': not known" in done.stderr
+    if words[0] not in ("doctor", "version"):  # which need no store
+        assert fresh(*words, check=False, env={"ROOTLESS_STORAGE_DRIVER": "bogus"}).stderr == done.stderr
     assert not fresh.root.exists()
