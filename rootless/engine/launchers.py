@@ -36,7 +36,7 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
             from rootless.engine.one_id import warn_of_one_id
 
             warn_of_one_id(store, tell)
-        from rootless.engine import cleanup, create, records
+        from rootless.engine import cleanup, create
 
         draft = None
         whole = False
@@ -59,7 +59,7 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
                 if draft is not None and (request.rm or not whole):
                     cleanup.remove_container(store, draft.id, True)
                 elif draft is not None:
-                    _record_failure(store, draft.id, records.CREATED, error)
+                    _record_failure(store, draft.id, error)
             except (RootlessError, OSError):
                 pass  # it stands in the way of this too; what is to be told is why there is no container
             raise
@@ -82,7 +82,8 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
         from rootless.engine.bundle import hold, read_config
         from rootless.errors import OvertakenError
 
-        before = container.state
+        ended = container.state == records.EXITED
+        last = (container.started, container.finished, container.exit_code) if ended else None
         try:
             starter.held = hold(store.layout.container(container.id))
             pid, start, realm = myself()
@@ -102,7 +103,7 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
                 tell(warning)
         except BaseException as error:
             starter.abort()
-            _record_failure(store, container.id, before, error)
+            _record_failure(store, container.id, error, last)
             raise
         return starter, log, bool(container.auto_remove)
 
@@ -121,18 +122,23 @@ def _ports_again(container: Container) -> list[Any]:
     return check_free([from_plain(port) for port in plain])
 
 
-def _record_failure(store: Store, container_id: str, state: str, error: BaseException) -> None:
+def _record_failure(
+    store: Store, container_id: str, error: BaseException, last: tuple[float, float, int] | None = None
+) -> None:
+    """Note why a container has not started. `last`: when it last started and ended, its exit code: they stay."""
     from rootless.engine import records
 
+    started, finished, exit_code = last or (0, 0, getattr(error, "exit_code", 125))
     records.update(
         store.db,
         container_id,
-        state=state,
+        state=records.CREATED if last is None else records.EXITED,
         error=str(error) or type(error).__name__,
-        exit_code=getattr(error, "exit_code", 125),
+        exit_code=exit_code,
         pid=0,
         pid_start=0,
-        started=0,
+        started=started,
+        finished=finished,
         monitor_pid=0,
         monitor_start=0,
     )

@@ -278,6 +278,38 @@ def test_what_cannot_be_made_whole_is_not_kept_at_all(rl: Rootless, image: str, 
     assert os.listdir(rl.root / "containers") == []
 
 
+def test_a_start_that_fails_leaves_a_stopped_container_as_it_ended(rl: Rootless, image: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    rl("run", "--name", "c", "-p", f"127.0.0.1:{port}:80", image, "sh", "-c", "exit 7", check=False)
+    before = rl.inspect("c")["State"]
+    assert (before["Status"], before["ExitCode"]) == ("exited", 7)
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", port))
+        busy.listen()
+        for words in (("start", "c"), ("start", "-a", "c"), ("restart", "c")):
+            done = rl(*words, check=False)
+            assert done.returncode == 125
+            assert "already in use" in done.stderr
+            after = rl.inspect("c")["State"]
+            assert "already in use" in after.pop("Error")
+            assert after == {key: value for key, value in before.items() if key != "Error"}
+    assert rl("start", "-a", "c", check=False).returncode == 7
+    assert rl.inspect("c")["State"]["Error"] == ""
+
+
+def test_names_are_printed_in_the_order_in_which_they_were_given(rl: Rootless, image: str) -> None:
+    for name, trap in (("slow", "sleep 1"), ("quick", "exit"), ("gone", "exit")):
+        detached(rl, image, name, "sh", "-c", f"trap '{trap}; exit' TERM; echo ready; while :; do sleep 0.1; done")
+        wait_ready(rl, name)
+    rl("rm", "-f", "-t", "0", "gone")
+    done = rl("stop", "slow", "gone", "quick", check=False)
+    assert done.stdout == "slow\nquick\n"
+    assert done.returncode == 125
+    assert rl("rm", "-f", "quick", "gone", "slow").stdout == "quick\nslow\n"
+
+
 def test_a_busy_port_matters_when_the_container_starts(rl: Rootless, image: str) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
