@@ -7,6 +7,10 @@ import os
 
 from rootless.errors import RootlessError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.cli.options import Opts
+
 INTERNAL = 125
 _HINTS = {
     errno.ENOSPC: "free some space there: `df` and `df -i` show what is left",
@@ -68,6 +72,12 @@ def explain(text: str) -> None:
 
 def warn(message: str, hint: str | None = None) -> None:
     complain(f"Warning: {message}\n" + (f"hint: {hint}\n" if hint else ""))
+
+
+def warn_of_no_terminal(opts: Opts) -> None:
+    """Where --interactive and --tty are given, and what is read is no terminal."""
+    if opts.interactive and opts.tty and not os.isatty(0):
+        warn("the input device is not a TTY: --tty and --interactive might not work properly")
 
 
 def _text(name: object) -> str:

@@ -10,7 +10,7 @@ from rootless.errors import RootlessError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rootless.cli.options import Opts
     from rootless.cli.settings import Settings
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _MOST_AT_ONCE = 16
+_PASSED_OVER = 254  # not an exit code of ours: a failure that was not to be minded
 
 
 def references(store: Store, opts: Opts, verb: str) -> list[str]:
@@ -65,39 +66,42 @@ def each(
 
     A failure is told, and the others still have their turn.
     Failures of class `ignored` are passed over. `at_once`: side by side, for what consists of waiting; each `act` then
-    runs in a process of its own. Returns the exit code of the last failure, or 0.
+    runs in a process of its own, and names are printed in the order in which they were given all the same. Returns the
+    exit code of the last failure, or 0.
     """
 
     def done(name: str) -> int:
         try:
             act(name)
         except RootlessError as error:
-            return 0 if ignored is not None and isinstance(error, ignored) else tell(error, settings.log_level)
-        if shows_names:
-            write(name + "\n")
+            passed_over = ignored is not None and isinstance(error, ignored)
+            return _PASSED_OVER if passed_over else tell(error, settings.log_level)
         return 0
 
-    if at_once and len(names) > 1:
-        return _side_by_side(settings, names, done)
-    code = 0
-    for name in names:
-        code = done(name) or code
-    return code
+    codes = _side_by_side(settings, names, done) if at_once and len(names) > 1 else map(done, names)
+    last = 0
+    for name, code in zip(names, codes, strict=True):
+        if code == 0 and shows_names:
+            write(name + "\n")
+        elif code != _PASSED_OVER:
+            last = code or last
+    return last
 
 
-def _side_by_side(settings: Settings, names: list[str], done: Callable[[str], int]) -> int:
-    waiting = list(reversed(names))
-    children: set[int] = set()
-    code = 0
-    while waiting or children:
-        if waiting and len(children) < _MOST_AT_ONCE:
-            children.add(_in_child(settings, waiting.pop(), done))
-            continue
-        pid, status = os.wait()
-        if pid in children:
-            children.remove(pid)
-            code = os.waitstatus_to_exitcode(status) or code
-    return code if code >= 0 else 128 - code
+def _side_by_side(settings: Settings, names: list[str], done: Callable[[str], int]) -> Iterator[int]:
+    """The exit codes in the order of the names, each as soon as it and those before it are known."""
+    started: list[int] = []
+    ended: dict[int, int] = {}
+    for place in range(len(names)):
+        while len(started) <= place or started[place] not in ended:
+            if len(started) < len(names) and len(started) - len(ended) < _MOST_AT_ONCE:
+                started.append(_in_child(settings, names[len(started)], done))
+                continue
+            pid, status = os.wait()
+            if pid in started:
+                code = os.waitstatus_to_exitcode(status)
+                ended[pid] = code if code >= 0 else 128 - code
+        yield ended[started[place]]
 
 
 def _in_child(settings: Settings, name: str, done: Callable[[str], int]) -> int:

@@ -146,6 +146,7 @@ class Attachment:
                 if fd == 0:
                     if self._take_input():
                         self._flush_all()
+                        self._end_line()
                         return 0
                 elif events & ~select.POLLOUT:
                     code = self._take_message()
@@ -219,6 +220,11 @@ class Attachment:
             pass
         except OSError:
             self._pending = []
+
+    def _end_line(self) -> None:
+        """The shell's prompt is not to stand behind what the container has written."""
+        if self._saved is not None and os.isatty(1):
+            _write_all(1, memoryview(b"\r\n"))
 
     def _flush_all(self) -> None:
         """Hand over what was typed before the keys to detach with."""

@@ -103,8 +103,22 @@ def _save(place: str, content: bytes) -> None:
         finally:
             os.close(fd)
         os.rename(draft, place)
+        _sweep(directory, os.path.basename(place))
     except OSError:
         pass
+
+
+def _sweep(directory: str, name: str) -> None:
+    """Delete the programs of default profiles that an installation before this one had.
+
+    Two installations that share a store make each other's again: it costs them a moment, and they notice nothing else.
+    """
+    profile = name.split("-")[:3]
+    if profile[0] != "default":
+        return
+    for other in os.listdir(directory):
+        if other.startswith("default-") and other.split("-")[:3] != profile:
+            os.unlink(f"{directory}/{other}")
 
 
 def _compile(profile: dict[str, Any] | None, caps: list[str], machine: str, release: str) -> bytes:

@@ -175,7 +175,9 @@ class Client:
         kind = "digest" if reference.startswith("sha256:") else "tag"
         return NotFoundError(
             f"{self._where}: {self.host} has no {self._session.repository} with the {kind} {reference}{said}",
-            "check the spelling of the name and the tag",
+            "check the digest; a registry forgets an image that no tag names any more"
+            if kind == "digest"
+            else "check the spelling of the name and the tag",
         )
 
 

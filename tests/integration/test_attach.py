@@ -126,6 +126,7 @@ def test_detach_and_attach_again(rl: Rootless, image: str, terminals: list[Termi
     terminal = shell(rl, image, terminals, "--name", "c")
     terminal.type(b"X=kept\n" + DETACH)
     assert terminal.wait() == 0
+    assert terminal.seen.endswith(b"\r\n"), "the shell's prompt begins a line"
     assert rl.status("c") == "running"
     again = Terminal(rl, "attach", "c")
     terminals.append(again)
@@ -205,6 +206,18 @@ def test_run_on_a_terminal_without_input(rl: Rootless, image: str) -> None:
 def test_input_from_a_pipe_to_a_terminal_ends(rl: Rootless, image: str) -> None:
     done = rl("run", "--rm", "-it", "--network", "none", image, "sh", input="echo fr''om a pipe\n")
     assert "from a pipe" in done.stdout
+    assert done.stderr.splitlines()[0] == NO_TERMINAL
+
+
+NO_TERMINAL = "Warning: the input device is not a TTY: --tty and --interactive might not work properly"
+
+
+def test_interactive_on_a_terminal_that_is_none_is_warned_of(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "100")
+    assert rl("exec", "-it", "c", "true").stderr.splitlines() == [NO_TERMINAL]
+    for options in (("-t",), ("-i",)):
+        assert rl("exec", *options, "c", "true").stderr == ""
+    assert rl("run", "--rm", "-d", "-it", "--network", "none", image, "true").stderr == ""
 
 
 def test_attach_follows_output_and_gives_the_exit_code(rl: Rootless, image: str) -> None:

@@ -57,6 +57,7 @@ def test_pulling_by_digest_checks_it_and_gives_no_tag(fresh: Rootless, registry:
     failed = fresh("pull", OPEN, other, check=False)
     assert failed.returncode == 125
     assert "has no digests/app with the digest sha256:000" in failed.stderr
+    assert "hint: check the digest" in failed.stderr
 
 
 def test_an_image_that_was_pulled_by_digest_is_listed_and_kept_by_it(fresh: Rootless, registry: Registry) -> None:

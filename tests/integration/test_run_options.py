@@ -67,6 +67,13 @@ def test_security_options(rl: Rootless, image: str, tmp_path: Path) -> None:
     assert run(rl, image, ("--security-opt", "mask=/etc"), masks) == ["0", "1"]
 
 
+def test_a_missing_source_is_refused_with_the_command_that_makes_it(rl: Rootless, image: str, tmp_path: Path) -> None:
+    for option in (("-v", f"{tmp_path}/not here:/x"), ("--mount", f"type=bind,src={tmp_path}/not here,dst=/x")):
+        failed = rl("run", "--rm", *option, image, "true", check=False)
+        assert failed.returncode == 125
+        assert f"hint: make it first: mkdir -p '{tmp_path}/not here'\n" in failed.stderr
+
+
 def test_groups(rl: Rootless, image: str) -> None:
     assert run(rl, image, ("-u", "alice", "--group-add", "5"), "id -G | tr ' ' '\\n' | sort -n") == ["5", "10", "1000"]
 

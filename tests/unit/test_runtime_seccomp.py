@@ -129,6 +129,21 @@ def test_a_program_is_kept_and_found_again(tmp_path: Path) -> None:
     assert program(None, ["CAP_SYS_ADMIN"], str(tmp_path / "cache")) != first[:8]
 
 
+def test_programs_of_installations_before_this_one_are_swept(tmp_path: Path) -> None:
+    for name in (
+        "default-1a-2b-x86_64-6.1.0-ff.bpf",
+        "default-1a-2b-x86_64-6.1.0-0.bpf",
+        "0123abcd-x86_64-6.1.0-ff.bpf",
+    ):
+        (tmp_path / name).write_bytes(b"")
+    program(None, [], str(tmp_path))
+    program(None, list(DEFAULT), str(tmp_path))
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept[0] == "0123abcd-x86_64-6.1.0-ff.bpf", "a profile of somebody's own is no default one"
+    assert len(kept) == 3
+    assert not any("-1a-" in name for name in kept)
+
+
 @pytest.mark.parametrize("length", [0, 3, 4, 7, 8, 800, -8, -4, -1])
 def test_a_kept_program_that_was_cut_is_made_anew(tmp_path: Path, length: int) -> None:
     first = program(None, list(DEFAULT), str(tmp_path))

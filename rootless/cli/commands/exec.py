@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless.cli.failures import warn
+from rootless.cli.failures import warn, warn_of_no_terminal
 from rootless.engine.exec_ import ExecRequest, exec_detached, exec_foreground
 
 TYPE_CHECKING = False
@@ -20,4 +20,5 @@ def command(settings: Settings, opts: Opts) -> int:
     if opts.detach:
         exec_detached(store, opts.container, request)
         return 0
+    warn_of_no_terminal(opts)
     return exec_foreground(store, opts.container, request, warn, opts.detach_keys)

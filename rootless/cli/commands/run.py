@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless.cli.failures import warn
+from rootless.cli.failures import warn, warn_of_no_terminal
 from rootless.cli.output import write
 from rootless.cli.requests import create_request
 from rootless.engine.run import run_detached, run_foreground
@@ -20,4 +20,5 @@ def command(settings: Settings, opts: Opts) -> int:
     if opts.detach:
         write(run_detached(store, request, warn) + "\n")
         return 0
+    warn_of_no_terminal(opts)
     return run_foreground(store, request, warn, opts.detach_keys, opts.sig_proxy)
