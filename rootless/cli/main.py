@@ -15,6 +15,7 @@ gc.set_threshold(50_000)
 from rootless.cli.parser import parse  # noqa: E402
 from rootless.cli.settings import Settings  # noqa: E402
 from rootless.cli.tables import GLOBAL, find  # noqa: E402
+from rootless.cli.verbs import VERSION_LINE, execute  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-VERSION_LINE = "rootless version {{.Client.Version}}"  # what --version prints
 
 
 def entry(argv: list[str]) -> NoReturn:
@@ -85,13 +85,6 @@ def _read(words: list[str], settings: Settings) -> tuple[Command, Opts] | None:
     if before is not None:
         settings.apply(before)
     return found[0], opts
-
-
-def execute(command: Command, settings: Settings, opts: Opts) -> int:
-    """Run the verb. Returns its exit code; errors pass."""
-    module = __import__(f"rootless.cli.commands.{command.module}", fromlist=("command",))
-    code: int = module.command(settings, opts)
-    return code
 
 
 def _ensure_standard_streams() -> None:

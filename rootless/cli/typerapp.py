@@ -19,13 +19,13 @@ from typer.main import get_command, get_command_from_info
 from typer.models import CommandInfo
 
 from rootless.cli import completion, usage
-from rootless.cli.main import VERSION_LINE, execute
 from rootless.cli.options import ANY, BOOL, CHOICE, CSV, INT, LIST, ONE, SOME, UINT, Opts, boolean, finish, integer
 from rootless.cli.options import Argument as ArgumentRow
 from rootless.cli.options import Command as CommandRow
 from rootless.cli.options import Option as OptionRow
 from rootless.cli.settings import Settings
 from rootless.cli.tables import GLOBAL, NOUNS, VERBS, command_named
+from rootless.cli.verbs import VERSION_LINE, execute
 
 PROGRAM = "rootless"
 
