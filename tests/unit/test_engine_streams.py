@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootless.engine.attach import Attachment, parse_detach_keys
-from rootless.engine.logs import Entry, _Printer, _tail_offset, parse_time
+from rootless.engine.logs import Entry, _Printer, _tail_offset, entries, parse_time
 from rootless.engine.monitor.logfile import LogFile
 from rootless.engine.monitor.streams import Output, read
 from rootless.errors import UsageError
@@ -28,8 +28,9 @@ def printed(log: bytes) -> dict[int, bytes]:
         out[stream] += data
 
     printer = _Printer(write, False, b"")
-    for line in log.split(b"\n")[:-1]:
-        printer.print(Entry(line))
+    for entry in entries(log):
+        printer.print(entry)
+    printer.flush()
     return out
 
 
