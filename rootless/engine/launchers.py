@@ -103,7 +103,10 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
                 tell(warning)
         except BaseException as error:
             starter.abort()
-            _record_failure(store, container.id, error, last)
+            try:
+                _record_failure(store, container.id, error, last)
+            except (RootlessError, OSError):
+                pass  # a full disk, say: what is to be told is why it does not run; the next look forgets us
             raise
         return starter, log, bool(container.auto_remove)
 

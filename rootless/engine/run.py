@@ -103,6 +103,8 @@ def _be_monitor(store: Store, launcher: Launcher, local_input: bool, sig_proxy: 
     monitor = Monitor(state, True, lambda state, code: finish(state, code, store))
     if sig_proxy:
         monitor.proxy_signals()
+    else:
+        monitor.end_on_signals()
     return monitor.run()
 
 

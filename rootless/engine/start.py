@@ -201,9 +201,11 @@ class Starter:
         """
         helper = None
         if self.helper is not None:
+            both = (self.helper.pid, self.helper.forwarder)
             helper = {
                 "pid": self.helper.pid,
-                "pidfd": open_pidfd(self.helper.pid),
+                "forwarder": self.helper.forwarder,
+                "pidfds": [open_pidfd(pid) for pid in both if pid >= 0],
                 "exit_fd": self.helper.exit_fd,
                 "log": self.helper.log_path,
                 "ports": [port.plain() for port in self.helper.published],

@@ -34,6 +34,17 @@ def listen(directory: str) -> Any:
     return server
 
 
+def resize(terminal: int, body: bytes) -> None:
+    """Give a terminal the size of a message W; one that makes no sense is ignored."""
+    import fcntl
+    import termios
+
+    rows, _, columns = body.partition(b",")
+    if rows.isdigit() and columns.isdigit():
+        size = b"".join(min(int(n), 65535).to_bytes(2, "little") for n in (rows, columns)) + bytes(4)
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
+
+
 def tell_latecomers(server: Any, message: bytes) -> None:
     """Those who have connected while the container's end kept the monitor busy are told that as well."""
     while server is not None:

@@ -59,6 +59,7 @@ def _stop_helper(state: dict[str, Any]) -> None:
 
     running = Helper(helper["pid"], helper["exit_fd"], -1, helper["log"], None)
     running.published = [from_plain(port) for port in helper["ports"]]
+    running.forwarder = helper["forwarder"]
     running.stop()
 
 
@@ -67,9 +68,13 @@ def note_rootfs_end(state: dict[str, Any], aloud: bool) -> None:
     _note(state, "fuse-overlayfs has ended: the container has lost its files", aloud)
 
 
-def note_helper_end(state: dict[str, Any], aloud: bool) -> None:
-    """Record that the network helper has died while the container runs."""
-    _note(state, "slirp4netns has ended: the container has lost its network until it is started again", aloud)
+def note_helper_end(state: dict[str, Any], pidfd: int, aloud: bool) -> None:
+    """Record that a process of the container's network (slirp4netns, or what serves its ports) has died early."""
+    if pidfd == state["helper"]["pidfds"][0]:
+        what = "slirp4netns has ended: the container has lost its network until it is started again"
+    else:
+        what = "the port forwarder has ended: the container's ports are closed until it is started again"
+    _note(state, what, aloud)
 
 
 def _note(state: dict[str, Any], what: str, aloud: bool) -> None:

@@ -62,16 +62,32 @@ def _live(launch: Callable[[], tuple[State, Any]], report: int) -> NoReturn:
         except BaseException as error:
             os.write(report, marshal.dumps((False, describe_error(error))))
             os._exit(code)
-        os.write(report, answer)
+        try:
+            os.write(report, answer)
+        except OSError:  # the command has been killed; the container runs
+            pass
         os.close(report)
         step("reported")
-        become_lean(state)
+        try:
+            become_lean(state)
+        except OSError:  # no memory for it, or an interpreter that was replaced in this moment
+            code = _stay(state)
     finally:
         os._exit(code)
 
 
+def _stay(state: State) -> int:
+    """Be the monitor as the process that we are."""
+    from rootless.engine.monitor.finish import finish
+    from rootless.engine.monitor.loop import Monitor
+
+    monitor = Monitor(state, end=finish if state["server"] != -1 else None)
+    monitor.proxy_signals()
+    return monitor.run()
+
+
 def become_lean(state: State) -> NoReturn:
-    """Execute `lean.py` with this state."""
+    """Execute `lean.py` with this state. Raises OSError."""
     here = os.path.dirname(os.path.abspath(__file__))
     root = here.rsplit("/", 3)[0]
     # storage and network lie beside rootless, or where an editable installation put them
@@ -80,7 +96,7 @@ def become_lean(state: State) -> NoReturn:
     os.write(memory, marshal.dumps(state))
     kept = {memory, *[state[name] for name in _DESCRIPTORS], *state["clients"]}
     if state["helper"] is not None:
-        kept |= {state["helper"]["pidfd"], state["helper"]["exit_fd"]}
+        kept |= {*state["helper"]["pidfds"], state["helper"]["exit_fd"]}
     close_range(3, cloexec=True)  # what the caller happened to have open is not for us to keep
     for fd in kept:
         if fd >= 0:

@@ -13,7 +13,7 @@ import _socket
 import posix as os
 import select
 
-from rootless.engine.monitor.attach_server import Client, tell_latecomers
+from rootless.engine.monitor.attach_server import Client, resize, tell_latecomers
 from rootless.engine.monitor.logfile import LogFile
 from rootless.engine.monitor.streams import POLLERR, POLLHUP, POLLIN, POLLOUT, Output, read
 
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 _END_OF_INPUT = b"\x04"  # what a terminal takes for the end of input
 _READABLE = POLLIN | POLLHUP | POLLERR
-_LAST_FLUSH_MS = 10_000
+_DEAF_MS = 1000
 _MOST_IN_A_PIPE = 1 << 20  # what users may make of one (fs.pipe-max-size)
 PROXIED = tuple(
     getattr(_signal, name)
     for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCONT", "SIGWINCH")
 )
+_DEADLY = tuple(number for number in PROXIED if number not in (_signal.SIGCONT, _signal.SIGWINCH))
 
 
 class Monitor:
@@ -47,7 +48,7 @@ class Monitor:
         self.pid: int = state["pid"]
         self.pidfd: int = state["pidfd"]
         self.tty: bool = state["tty"]
-        self.status: int | None = None
+        self.code: int | None = None  # exit code, 128+n for signal n
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._log = LogFile(state["log"]) if state["log"] >= 0 else None
@@ -66,20 +67,27 @@ class Monitor:
         self._paused = False  # an output is blocked: the container is not read
         self._held = False  # its input is blocked: those who give it are not read
         self._server = _socket.socket(fileno=state["server"]) if state["server"] >= 0 else None
+        self._deaf = False  # the server is not polled for a while
         self._clients: dict[int, Client] = {}
         for fd in state["clients"]:
             self._clients[fd] = Client(_socket.socket(fileno=fd))
             self._clients[fd].follows = True
 
     def proxy_signals(self) -> None:
-        """Pass the usual signals on to pid 1, which is our child and not yet waited for: its number is its own."""
+        """Pass the usual signals on to pid 1."""
+        self._answer_signals(PROXIED, None)
 
-        def pass_on(number: int, frame: object) -> None:
-            if self.status is None:
-                os.kill(self.pid, number)
+    def end_on_signals(self) -> None:
+        """Let the signals that would end us end the container, so that its end is recorded."""
+        self._answer_signals(_DEADLY, _signal.SIGKILL)
 
-        for number in PROXIED:
-            _signal.signal(number, pass_on)
+    def _answer_signals(self, numbers: tuple[int, ...], sent: int | None) -> None:
+        def answer(number: int, frame: object) -> None:
+            if self.code is None:  # so it is our child and not yet waited for: its number is its own
+                os.kill(self.pid, number if sent is None else sent)
+
+        for number in numbers:
+            _signal.signal(number, answer)
 
     def run(self) -> int:
         """Watch until the container has ended and that is recorded and told; its exit code (128+n for signal n)."""
@@ -88,28 +96,34 @@ class Monitor:
             self._watch(fd, POLLIN, self._source_ready)
         if self._local_input >= 0:
             self._watch(self._local_input, POLLIN, self._local_input_ready)
-        if self._server is not None:
-            self._watch(self._server.fileno(), POLLIN, self._connection)
+        self._watch_server()
         for fd in self._clients:
             self._watch_client(fd)
-        helper = self.state["helper"]
-        if helper is not None:
-            self._watch(helper["pidfd"], POLLIN, self._helper_ended)
+        if self.state["helper"] is not None:
+            for fd in self.state["helper"]["pidfds"]:
+                self._watch(fd, POLLIN, self._helper_ended)
         if self.state["rootfs"] >= 0:
             self._watch(self.state["rootfs"], POLLIN, self._rootfs_ended)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
-        while self.status is None:
-            self._once(None)
+        while self.code is None:
+            if self._deaf:
+                self._once(_DEAF_MS)
+                self._deaf = False
+                self._watch_server()
+            else:
+                self._once(None)
         return self._finish()
 
-    def _once(self, timeout_ms: int | None) -> bool:
-        ready = self._poll.poll(timeout_ms)
-        for fd, events in ready:
+    def _watch_server(self) -> None:
+        if self._server is not None:
+            self._watch(self._server.fileno(), POLLIN, self._connection)
+
+    def _once(self, timeout_ms: int | None) -> None:
+        for fd, events in self._poll.poll(timeout_ms):
             handler = self._handlers.get(fd)
             if handler is not None:
                 self._current = fd
                 handler(events)
-        return bool(ready)
 
     def _watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
         """Call `handler(events)` for the events in `mask`; none with 0."""
@@ -284,7 +298,11 @@ class Monitor:
         assert self._server is not None
         try:
             fd, _ = self._server._accept()  # type: ignore[attr-defined]  # a descriptor, no object yet
-        except OSError:
+        except BlockingIOError:
+            return
+        except OSError:  # no descriptor left for it: it stays in the queue, and must not keep us busy
+            self._deaf = True
+            self._forget(self._server.fileno())
             return
         self._clients[fd] = Client(_socket.socket(fileno=fd))
         self._watch_client(fd)
@@ -320,22 +338,15 @@ class Monitor:
 
     def _resize(self, body: bytes) -> None:
         if self.tty and self.state["output"] in self._sources:
-            import fcntl
-            import termios
-
-            rows, _, columns = body.partition(b",")
-            if rows.isdigit() and columns.isdigit():
-                size = b"".join(min(int(n), 65535).to_bytes(2, "little") for n in (rows, columns)) + bytes(4)
-                fcntl.ioctl(self.state["output"], termios.TIOCSWINSZ, size)
+            resize(self.state["output"], body)
 
     # The end
 
     def _helper_ended(self, events: int) -> None:
         from rootless.engine.monitor.finish import note_helper_end
 
-        helper = self.state["helper"]
-        self._forget(helper["pidfd"])
-        note_helper_end(self.state, bool(self._locals))
+        self._forget(self._current)
+        note_helper_end(self.state, self._current, bool(self._locals))
 
     def _rootfs_ended(self, events: int) -> None:
         """The process behind the root file system, our child, ends well with its last mount; otherwise it leaves the
@@ -347,17 +358,20 @@ class Monitor:
         from rootless.engine.monitor.finish import note_rootfs_end
 
         note_rootfs_end(self.state, bool(self._locals))
-        if self.status is None:
+        if self.code is None:
             os.kill(self.pid, _signal.SIGKILL)
 
     def _ended(self, events: int) -> None:
         self._forget(self.pidfd)
-        self.status = os.waitpid(self.pid, 0)[1]
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        # First this, then its number is given up: a signal may come in between.
+        self.code = ended.si_status + (0 if ended.si_code == os.CLD_EXITED else 128)
+        os.waitpid(self.pid, 0)
 
     def _finish(self) -> int:
-        assert self.status is not None
-        code = os.waitstatus_to_exitcode(self.status)
-        code = 128 - code if code < 0 else code
+        assert self.code is not None
+        code = self.code
         # What was written before the end is in the pipes. Others may go on writing: processes that an exec'ed command
         # has left behind, and whoever was sent the descriptor.
         for fd in list(self._sources):
@@ -371,28 +385,12 @@ class Monitor:
             tell_latecomers(self._server, b"E%d" % code)
             for client in self._clients.values():
                 client.offer(b"E%d" % code)
-            self._flush_everybody()
-        return code
+            for fd in list(self._handlers):
+                self._forget(fd)
+            takers: list[Output | Client] = [*self._locals.values(), *self._clients.values()]
+            rest = [taker for taker in takers if taker.pending]
+            if rest:
+                from rootless.engine.monitor.rest import hand_over
 
-    def _flush_everybody(self) -> None:
-        """Hand over what is still pending: to our own output for as long as it takes, to others for a while."""
-        for number in PROXIED:
-            _signal.signal(number, _signal.SIG_DFL)
-        for fd in list(self._handlers):
-            self._forget(fd)
-        while True:
-            poll = select.poll()
-            waiting: list[Output | Client] = []
-            for own in self._locals.values():
-                if own.pending:
-                    waiting.append(own)
-                    poll.register(own.fd, POLLOUT)
-            patient = bool(waiting)
-            for fd, client in self._clients.items():
-                if client.pending:
-                    waiting.append(client)
-                    poll.register(fd, POLLOUT)
-            if not waiting or not (poll.poll(None if patient else _LAST_FLUSH_MS)):
-                return
-            for taker in waiting:
-                taker.flush()
+                hand_over(rest, PROXIED)
+        return code
