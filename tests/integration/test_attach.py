@@ -106,6 +106,7 @@ def test_control_characters_belong_to_the_container(rl: Rootless, image: str, te
     terminal.expect(b"# ")
     terminal.type(b"echo st''ill here\n")
     terminal.expect(b"still here")
+    terminal.expect(b"# ")  # before, the line is not the shell's to read yet
     terminal.type(b"\x04")
     assert terminal.wait() == 0
 
