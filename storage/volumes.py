@@ -91,17 +91,18 @@ def make_volume_directory(layout: Layout, name: str) -> str:
     return path
 
 
-def forget_volumes(store: Store, names: Iterable[str]) -> list[str]:
-    """Delete the volumes among `names` that no container has; returns their names. Files that belong to ids which are
-    not mapped now are left to a later sweep of tmp/."""
+def forget_volumes(store: Store, names: Iterable[str], removed: str = "") -> list[str]:
+    """Delete the volumes among `names` that no container has, but the one with the id `removed`; returns their names.
+    Files that belong to ids which are not mapped now are left to a later sweep of tmp/."""
     gone: list[str] = []
     moved: list[str] = []
     with transaction(store.db) as db:
         for name in names:
             query = (
-                "DELETE FROM volumes WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM container_volumes WHERE volume = ?1)"
+                "DELETE FROM volumes WHERE name = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM container_volumes WHERE volume = ?1 AND container_id != ?2)"
             )
-            if db.execute(query, (name,)).rowcount == 0:
+            if db.execute(query, (name, removed)).rowcount == 0:
                 continue
             gone.append(name)
             place = f"{store.layout.tmp}/gone-{os.urandom(8).hex()}"

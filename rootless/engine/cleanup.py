@@ -93,30 +93,28 @@ def remove_container(
     remove_container_files(store.layout.container(container_id), namespace)
     step("remove-files")
     if anonymous_volumes:
-        _remove_anonymous_volumes(store, container_id, namespace)
-    _delete_row(store, container_id)
+        _patiently(lambda: _remove_anonymous_volumes(store, container_id))
+    _patiently(lambda: records.delete(store.db, container_id))
 
 
-def _delete_row(store: Store, container_id: str) -> None:
-    """The last step. On a full disk the room of the deleted files comes back a moment later, when the kernel has taken
-    the container's mounts apart: that is waited for."""
+def _patiently(change: Callable[[], None]) -> None:
+    """Make a change of the database. On a full disk the room of the deleted files comes back a moment later, when the
+    kernel has taken the container's mounts apart: that is waited for."""
     for _ in range(_PATIENCE):
         try:
-            records.delete(store.db, container_id)
+            change()
             return
         except DiskFullError:
             time.sleep(_PAUSE)
-    records.delete(store.db, container_id)
+    change()
 
 
-def _remove_anonymous_volumes(store: Store, container_id: str, namespace: Callable[[], UserNamespace]) -> None:
-    from storage.drivers import remove_container_files
-
+def _remove_anonymous_volumes(store: Store, container_id: str) -> None:
     rows = store.db.execute(
-        "SELECT name FROM volumes JOIN container_volumes ON volume = name WHERE container_id = ? AND anonymous = 1"
-        " AND NOT EXISTS (SELECT 1 FROM container_volumes o WHERE o.volume = name AND o.container_id != ?)",
-        (container_id, container_id),
+        "SELECT name FROM volumes JOIN container_volumes ON volume = name WHERE container_id = ? AND anonymous = 1",
+        (container_id,),
     ).fetchall()
-    for (name,) in rows:
-        remove_container_files(store.layout.volume(name), namespace)
-        store.db.execute("DELETE FROM volumes WHERE name = ?", (name,))
+    if rows:
+        from storage.volumes import forget_volumes
+
+        forget_volumes(store, [name for (name,) in rows], removed=container_id)

@@ -6,8 +6,8 @@ import time
 
 from rootless.engine.bundle import read_config
 from rootless.engine.cleanup import run_directory
+from rootless.engine.logplace import log_path
 from rootless.engine.signals import parse_signal, signal_name
-from rootless.engine.start import log_path
 from rootless.engine.stop import DEFAULT_TIMEOUT
 from rootless.errors import StorageError
 from rootless.jsontext import loads

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from rootless.engine import networking
 from rootless.engine.faults import step
-from rootless.engine.start import Starter, open_log
+from rootless.engine.logplace import open_log
+from rootless.engine.start import Starter
 from rootless.errors import RootlessError
 from rootless.kernel.pidfd import myself
 from storage.layer_names import layer_names

@@ -7,8 +7,8 @@ import select
 import time
 
 from rootless.engine.attach import connect
+from rootless.engine.logplace import log_path
 from rootless.engine.recover import find
-from rootless.engine.start import log_path
 from rootless.errors import ConflictError, UsageError
 from rootless.jsontext import loads
 

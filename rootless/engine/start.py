@@ -94,7 +94,7 @@ class Starter:
         from rootless.engine import cleanup, records
         from rootless.engine.bundle import COPY_UP
         from rootless.engine.monitor.attach_server import listen
-        from rootless.engine.seccomp import seccomp_filter
+        from rootless.engine.seccomp import refuses_keys, seccomp_filter
         from storage.drivers import rootfs_plan
 
         store, launch = self.store, self._launch
@@ -125,6 +125,7 @@ class Starter:
             "user": request.user or "",
             "stdio": self._stdio,
             "seccomp": seccomp_filter(store, config),
+            "keys_refused": refuses_keys(config),
         }
         if request.init:
             from rootless.engine.create import find_init
@@ -275,26 +276,3 @@ def _with_console_size(process: dict[str, Any]) -> dict[str, Any]:
 
     size = size_of_ours()
     return process if size is None else {**process, "consoleSize": {"height": size[0], "width": size[1]}}
-
-
-def open_log(store: Store, container_id: str, request: CreateRequest) -> int:
-    """The log to append to; -1 where there is none. Raises RootlessError where it cannot be written."""
-    if request.log_driver == "none":
-        return -1
-    path = log_path(store, container_id, request.log_opt)
-    # Non-blocking: a fifo that nobody reads would hold up the start, and later the container.
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    try:
-        return os.open(path, flags, 0o600)
-    except OSError as error:
-        from rootless.errors import RootlessError
-
-        raise RootlessError(f"opening the log {path}: {error.strerror}") from None
-
-
-def log_path(store: Store, container_id: str, options: list[str]) -> str:
-    """Where the log of a container is."""
-    for option in options:
-        if option.startswith("path="):
-            return option[5:]
-    return store.layout.container(container_id) + "/ctr.log"

@@ -82,6 +82,8 @@ def test_running_and_what_goes_with_it_load_nothing_heavy(rl: Rootless, image: s
         modules, done = loaded_by(rl, *words)
         assert done.returncode == 0, (words, done.stderr)
         assert_light(modules)
+        if words[0] in ("inspect", "logs", "stop", "kill", "wait", "rm"):
+            assert not {"rootless.engine.start", "rootless.runtime.launch"} & modules, words
 
 
 def test_help_does_not_load_pydantic(rl: Rootless) -> None:

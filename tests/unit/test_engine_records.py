@@ -11,6 +11,7 @@ from rootless.errors import ConflictError, NotFoundError
 from storage.database import open_database
 from storage.sqlite import Connection
 from storage.store import Store
+from storage.volumes import forget_volumes, make_volume_directory
 
 
 @pytest.fixture
@@ -106,3 +107,18 @@ def test_who_is_late_with_an_end_leaves_the_run_directory_of_whoever_has_started
     assert directory.is_dir()
     assert cleanup.record_end(store, records.find(store.db, "aa"), {"monitor_pid": 0, "monitor_start": 0})
     assert not directory.exists()
+
+
+def test_a_volume_goes_with_its_last_container_in_one_step(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "root"), str(tmp_path / "run"), None)
+    store.db.execute("INSERT INTO layers (diff_id, size, tar_size, created) VALUES ('layer', 1, 1, 0)")
+    for container_id in ("aa" * 32, "bb" * 32):
+        insert(store.db, container_id, container_id[:3])
+    directory = Path(make_volume_directory(store.layout, "volume"))
+    assert forget_volumes(store, ["volume"], removed="aa" * 32) == []
+    assert directory.is_dir()
+    records.delete(store.db, "bb" * 32)
+    assert forget_volumes(store, ["volume"], removed="aa" * 32) == ["volume"]
+    assert not directory.parent.exists()
+    insert(store.db, "cc" * 32, "another")  # while that removal goes on: a volume of its own
+    assert forget_volumes(store, ["volume"], removed="aa" * 32) == []
