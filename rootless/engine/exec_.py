@@ -139,10 +139,12 @@ class _Target:
             self.user = loads(container.request).get("user") or ""
         self.is_root = self.user.partition(":")[0] in ("", "0", "root")
         self.seccomp = None
+        self.keys_refused = False
         if not request.privileged:
-            from rootless.engine.seccomp import seccomp_filter
+            from rootless.engine.seccomp import refuses_keys, seccomp_filter
 
             self.seccomp = seccomp_filter(store, config)
+            self.keys_refused = refuses_keys(config)
 
     def enter(self, stdio: list[int | None], die_with_caller: bool, foreign: Sequence[int] = ()) -> Entered:
         if rootless.debug:
@@ -155,6 +157,7 @@ class _Target:
             user=self.user,
             stdio=stdio,
             seccomp=self.seccomp,
+            keys_refused=self.keys_refused,
             die_with_caller=die_with_caller,
             foreign=foreign,
         )

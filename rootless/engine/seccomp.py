@@ -23,6 +23,11 @@ def seccomp_filter(store: Store, config: dict[str, Any]) -> bytes | None:
     return program(profile, config["process"]["capabilities"]["bounding"], f"{store.root}/seccomp")
 
 
+def refuses_keys(config: dict[str, Any]) -> bool:
+    """Whether the filter refuses every call for keys (add_key, keyctl, request_key), as the default one does."""
+    return SECCOMP not in config["annotations"]
+
+
 def read_profile(path: str) -> dict[str, Any]:
     """The seccomp profile in the file `path`, as Docker and Podman take them. Raises NotFoundError, UsageError."""
     from rootless.errors import NotFoundError, UsageError

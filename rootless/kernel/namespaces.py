@@ -40,8 +40,8 @@ def remedy(number: int) -> str:
             "(`rootless doctor` tells more)"
         )
     return (
-        "user namespaces, or the rights that they give, are forbidden here (AppArmor, SELinux, a container around us): "
-        "`rootless doctor` says by what, and the remedy"
+        "user namespaces, or the rights that they give, are forbidden here (AppArmor, SELinux, a container around us: "
+        "run that one with --privileged): `rootless doctor` says by what, and the remedy"
     )
 
 

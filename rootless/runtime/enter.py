@@ -62,14 +62,15 @@ def enter(
     user: str | None = None,
     stdio: list[int | None] | None = None,
     seccomp: bytes | None = None,
+    keys_refused: bool = False,
     preserve_fds: int = 0,
     die_with_caller: bool = True,
     foreign: Sequence[int] = (),
 ) -> Entered:
     """Run an OCI process object in the container whose pid 1 is `pid` and `pidfd`; returns once its program runs.
 
-    `user`, `stdio`, `seccomp` and `preserve_fds` are as in a launch plan (see Launch.send); with process["terminal"] it
-    gets a terminal of the container's own. `foreign`: which of 0, 1, 2 the caller shares with others, so that they do
+    `user`, `stdio`, `seccomp`, `keys_refused` and `preserve_fds` are as in a launch plan (see Launch.send); with
+    process["terminal"] it gets a terminal of the container's own. `foreign`: which of 0, 1, 2 the caller shares with others, so that they do
     not become the container's user's. The caller has one thread. Raises CommandNotFoundError (127),
     CannotInvokeError (126), ConflictError where the container does not run, or RootlessError.
     """
@@ -80,6 +81,7 @@ def enter(
         "user": user,
         "stdio": stdio or [0, 1, 2],
         "seccomp": seccomp,
+        "keys_refused": keys_refused,
         "preserve_fds": preserve_fds,
         "die_with_caller": die_with_caller,
         "foreign": list(foreign),
@@ -202,7 +204,7 @@ def _become(channel: Channel, order: dict[str, Any], single: bool) -> None:
         console = Console(devpts, process.get("consoleSize"))
         os.close(devpts)
         console.attach(found.uid)
-    warnings = become_user(process, found, single, order["foreign"])
+    warnings = become_user(process, found, single, order["foreign"], order["keys_refused"])
     program = program_of(process, found)
     channel.send("prepared", warnings, console.master if console is not None else None)
     if console is not None:

@@ -157,7 +157,7 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
     assembly.give_volumes(user.uid, user.gid)
     if console is not None:
         console.attach(user.uid)
-    assembly.warnings += become_user(process, user, single)
+    assembly.warnings += become_user(process, user, single, keys_refused=bool(plan.get("keys_refused")))
     set_dumpable(True)  # lost with the change of user; the network helper opens our namespaces through /proc meanwhile
     program = program_of(process, user, assembly.init)
     give_up_privileges(process, plan.get("seccomp") is not None)

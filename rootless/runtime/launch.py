@@ -110,7 +110,8 @@ class Launch:
         plan["config"] is an OCI runtime-spec dict. Optional: "rootfs" (for mount_rootfs), "target" (where the root file
         system is mounted; default config.root.path), "user" ("name|uid[:group|gid]", resolved in the image; default
         config.process.user), "stdio" (three descriptors, None for /dev/null; default 0, 1, 2), "seccomp" (BPF),
-        "preserve_fds" (how many from 3 on stay open), "init" (path of catatonit or tini).
+        "keys_refused" (whether that refuses all calls for keys), "preserve_fds" (how many from 3 on stay open), "init"
+        (path of catatonit or tini).
         Raises RootlessError (the launch is then aborted).
         """
         try:
