@@ -70,9 +70,9 @@ def enter(
     """Run an OCI process object in the container whose pid 1 is `pid` and `pidfd`; returns once its program runs.
 
     `user`, `stdio`, `seccomp`, `keys_refused` and `preserve_fds` are as in a launch plan (see Launch.send); with
-    process["terminal"] it gets a terminal of the container's own. `foreign`: which of 0, 1, 2 the caller shares with others, so that they do
-    not become the container's user's. The caller has one thread. Raises CommandNotFoundError (127),
-    CannotInvokeError (126), ConflictError where the container does not run, or RootlessError.
+    process["terminal"] it gets a terminal of the container's own. `foreign`: which of 0, 1, 2 the caller shares with
+    others, so that they do not become the container's user's. The caller has one thread. Raises CommandNotFoundError
+    (127), CannotInvokeError (126), ConflictError where the container does not run, or RootlessError.
     """
     order = {
         "pidfd": pidfd,
