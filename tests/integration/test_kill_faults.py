@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import resource
 import signal
+import sqlite3
 import time
 from pathlib import Path
 
@@ -212,8 +215,6 @@ def test_stopped_monitor_does_not_hold_up_rm(rl: Rootless, image: str) -> None:
 
 
 def test_a_process_that_has_taken_the_pid_is_never_touched(rl: Rootless, image: str) -> None:
-    import sqlite3
-
     rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60")
     rl("kill", "c")
     with sqlite3.connect(rl.root / "db.sqlite") as database:  # as if it had died unrecorded, and our pid been reused
@@ -227,8 +228,6 @@ def test_a_process_that_has_taken_the_pid_is_never_touched(rl: Rootless, image: 
 
 
 def test_after_a_reboot_nothing_runs(rl: Rootless, image: str) -> None:
-    import sqlite3
-
     rl("create", "--name", "c", "--network", "none", image, "true")
     with sqlite3.connect(rl.root / "db.sqlite") as database:
         database.execute(
@@ -239,3 +238,23 @@ def test_after_a_reboot_nothing_runs(rl: Rootless, image: str) -> None:
     state = rl.inspect("c")["State"]
     assert (state["Status"], state["Running"]) == ("exited", False)
     assert "restarted" in state["Error"]
+
+
+def test_what_is_told_is_why_it_did_not_start_even_if_that_cannot_be_recorded(fresh: Rootless, busybox: Path) -> None:
+    fresh("load", "-q", "-i", str(busybox))
+    container_id = fresh.out("create", "--name", "c", "--network", "none", "busybox", "true")
+    (fresh.root / "containers" / container_id / "config.json").unlink()
+    log = fresh.root / "db.sqlite-wal"
+    database = sqlite3.connect(fresh.root / "db.sqlite")
+    claims = []
+    for room in range(0, 16_000, 2_000):  # for the database's log: with some, only the claim can be written
+        fresh.inspect("c")  # forgets the one before
+        limit = log.stat().st_size + room
+        limited = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+        done = fresh("start", "c", check=False, preexec_fn=limited)
+        assert done.returncode == 125
+        if database.execute("SELECT monitor_pid FROM containers").fetchone() != (0,):
+            claims.append(done.stderr)
+    database.close()
+    assert claims
+    assert all("half made" in said for said in claims), claims
