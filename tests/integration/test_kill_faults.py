@@ -139,7 +139,8 @@ def test_rm_killed(rl: Rootless, image: str, step: str) -> None:
 
 @pytest.mark.parametrize("step", ["removing", "remove-files"])
 def test_rm_killed_that_was_to_take_the_volumes_too(rl: Rootless, image: str, step: str) -> None:
-    rl("create", "--name", "c", "--network", "none", "-v", "/data", image, "true")
+    rl("run", "--name", "c", "--network", "none", "-v", "/data", image, "true")
+    assert len(list((rl.root / "volumes").iterdir())) == 1
     rl("rm", "-v", "c", env=die_at(step), check=False)
     assert rl.out("ps", "-aq") == "", "the next command completes the removal"
     assert list((rl.root / "volumes").iterdir()) == []
