@@ -99,10 +99,23 @@ def explain(error: Exception, path: str) -> Exception:
         )
     if name.startswith("SQLITE_FULL"):
         return DiskFullError(f"writing the database {path}: the disk is full", "free some space on that file system")
-    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN", "SQLITE_AUTH")):
-        return StorageError(
-            f"{what}: {error}", f"its directory must be writable: ls -ld {path.rpartition('/')[0] or '.'}"
-        )
+    if name.startswith("SQLITE_READONLY"):
+        return StorageError(f"writing the database {path}: {error}", _who_forbids_writing(path))
+    if name.startswith(("SQLITE_PERM", "SQLITE_CANTOPEN", "SQLITE_AUTH")):
+        return StorageError(f"{what}: {error}", _who_forbids_writing(path))
     if name.startswith("SQLITE_IOERR"):
         return StorageError(f"{what}: {error}", "look for errors of the disk: dmesg, df")
     return StorageError(f"{what}: {error}")
+
+
+def _who_forbids_writing(path: str) -> str:
+    """The hint for a database that SQLite may not write: it also needs the files beside it, and their directory."""
+    import os
+
+    directory = os.path.dirname(path) or "."
+    if os.path.isdir(directory) and os.statvfs(directory).f_flag & os.ST_RDONLY:
+        return "its file system is mounted read-only: choose another store with --root"
+    for file in (path, f"{path}-wal", f"{path}-shm", f"{path}-journal"):
+        if os.path.exists(file) and not os.access(file, os.R_OK | os.W_OK):
+            return f"this file must be writable: chmod u+rw {file}"
+    return f"its directory must be writable: ls -ld {directory}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.cli.failures import tell
+from rootless.cli.failures import tell, warn
 from rootless.cli.output import write
 from rootless.errors import RootlessError, UsageError
 
@@ -129,7 +129,7 @@ def _latest(store: Store) -> Container:
 def _several(store: Store, opts: Opts, verb: str) -> list[Container]:
     from rootless.engine.recover import refresh_all
 
-    containers = refresh_all(store)
+    containers = refresh_all(store, warn)
     wanted = vars(opts).get("filter")
     if wanted:
         from rootless.cli.filters import container_filter

@@ -20,6 +20,7 @@ _KEYS = ("after", "anonymous", "dangling", "driver", "label", "label!", "name", 
 
 def described(store: Store, volume: Volume) -> dict[str, Any]:
     """The object that `volume inspect` prints, with Podman's keys."""
+    from rootless.cli.failures import warn
     from rootless.engine.recover import refresh_all
 
     unused = never_used(store.layout, volume.name)
@@ -34,7 +35,7 @@ def described(store: Store, volume: Volume) -> dict[str, Any]:
     }
     if volume.anonymous:
         shown["Anonymous"] = True
-    running = {container.id for container in refresh_all(store, alive=True)} if volume.users else set()
+    running = {container.id for container in refresh_all(store, warn, alive=True)} if volume.users else set()
     return shown | {
         "MountCount": sum(user in running for user in volume.users),
         "NeedsCopyUp": unused,

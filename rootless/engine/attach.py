@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from rootless.engine.records import Container
     from storage.store import Store
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
@@ -52,6 +53,16 @@ def connect(store: Store, container_id: str) -> Any:
     return connection
 
 
+def unreachable(store: Store, container: Container, doing: str) -> ConflictError:
+    """The error for whoever is `doing` something with a container that runs, and finds nobody who listens."""
+    path = f"{store.runroot}/containers/{container.id}/{SOCKET_NAME}"
+    why = "cannot be reached" if os.path.lexists(path) else "is gone: something has removed it"
+    return ConflictError(
+        f"{doing} {container.name}: it is running, but its socket {path} {why}",
+        f"what it has written: rootless logs {container.name}; a new socket: rootless restart {container.name}",
+    )
+
+
 def wait_end(connection: Any, timeout_ms: int | None = None) -> int | None:
     """The exit code, once the container has ended and that is recorded; None where the monitor vanished or
     `timeout_ms` passed before."""
@@ -83,6 +94,8 @@ def attach(
     container = find(store, reference)
     connection = connect(store, container.id) if container.alive else None
     if connection is None:
+        if container.alive and find(store, container.id).alive:  # it has not just ended
+            raise unreachable(store, container, "attaching to")
         raise ConflictError(f"attaching to {container.name}: it is not running", f"rootless start {container.name}")
     try:
         connection.send(b"O")

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 COPY_UP = "org.rootless.copy-up"
 SECCOMP = "org.rootless.seccomp"
 
+# What everybody takes for granted in it; a list says what each of its entries is.
+_SHAPE = {
+    "hostname": str,
+    "root": {"path": str},
+    "annotations": {},
+    "mounts": [{"destination": str, "type": str, "source": str}],
+    "process": {"args": [str], "env": [str], "cwd": str, "capabilities": {"effective": [str], "bounding": [str]}},
+    "linux": {},
+}
+
 
 def write_config(directory: str, config: dict[str, Any]) -> int:
     """Keep the configuration; the descriptor that holds the container. Arguments that are not UTF-8 are written as the
@@ -70,7 +80,8 @@ def is_held(directory: str) -> bool | None:
 
 
 def read_config(directory: str, errors: str = "surrogateescape") -> dict[str, Any]:
-    """The configuration of the container whose directory this is. Raises StorageError.
+    """The configuration of the container whose directory this is. Raises StorageError where it cannot be read, or is
+    not what `write_config` has written.
 
     `errors`: what becomes of bytes that are not UTF-8; "replace" makes text that can be shown.
     """
@@ -78,12 +89,32 @@ def read_config(directory: str, errors: str = "surrogateescape") -> dict[str, An
     try:
         with open(path, "rb", buffering=0) as file:
             config: dict[str, Any] = loads(file.readall().decode("utf-8", errors))
+        why = _flaw(config, _SHAPE, "")
+        if not why:
             return config
     except OSError as error:
         why = error.strerror or str(error)
     except ValueError as error:
         why = str(error)
-    raise StorageError(f"reading {path}: {why}", "a crash has left the container half made: remove it and make it anew")
+    raise StorageError(
+        f"reading {path}: {why}",
+        "a crash has left the container half made, or somebody has changed this file: remove it and make it anew",
+    )
+
+
+def _flaw(value: object, shape: Any, name: str) -> str:
+    """What is wrong with a part of a configuration, `name`; "" where it is of this shape."""
+    kind = shape if isinstance(shape, type) else type(shape)
+    if not isinstance(value, kind):
+        return f"it is damaged: {name or 'all of it'} is {'missing' if value is None else type(value).__name__}"
+    flaw = ""
+    if isinstance(value, dict) and isinstance(shape, dict):
+        for key in shape:
+            flaw = flaw or _flaw(value.get(key), shape[key], f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        for entry in value:
+            flaw = flaw or _flaw(entry, shape[0], f"an entry of {name}")
+    return flaw
 
 
 def write_new(path: str, text: str) -> None:

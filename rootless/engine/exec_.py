@@ -127,10 +127,9 @@ class _Target:
         if container.alive and container.state != "initialized":  # also while `stop` waits for its end
             pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
         if pidfd is None:
-            raise ConflictError(
-                f"running a command in {container.name}: it is not running ({container.state})",
-                f"rootless start {container.name}",
-            )
+            ended = container.alive and container.state != "initialized"
+            why = "it has just ended" if ended else f"it is not running ({container.state})"
+            raise ConflictError(f"running a command in {container.name}: {why}", f"rootless start {container.name}")
         self.pidfd = pidfd
         config = read_config(store.layout.container(container.id))
         self.process = _process(config["process"], request)

@@ -6,10 +6,10 @@ import os
 import select
 import time
 
-from rootless.engine.attach import connect
+from rootless.engine.attach import connect, unreachable
 from rootless.engine.logplace import log_path
 from rootless.engine.recover import find
-from rootless.errors import ConflictError, UsageError
+from rootless.errors import ConflictError, StorageError, UsageError
 from rootless.jsontext import loads
 
 TYPE_CHECKING = False
@@ -95,7 +95,8 @@ def follow_logs(
     """Give what a container has written to `write`, byte for byte unless `timestamps` or a `prefix` for each line are
     wanted; with `follow` go on until it ends. `tail`: only so many lines from the end, -1 for all.
 
-    Raises NotFoundError, ConflictError where it keeps no log, UsageError for times that are none.
+    Raises NotFoundError, ConflictError where it keeps no log or cannot be followed, StorageError where its log cannot
+    be read, UsageError for times that are none.
     """
     first = parse_time(since) if since else b""
     last = parse_time(until) if until else b""
@@ -104,13 +105,20 @@ def follow_logs(
     if request.get("log_driver") == "none":
         raise ConflictError(f"reading the log of {container.name}: it keeps none (--log-driver none)")
     path = log_path(store, container.id, request.get("log_opt", []))
-    connection = connect(store, container.id) if follow and container.alive else None
+    connection = None
+    if follow and container.alive:
+        connection = connect(store, container.id)
+        if connection is None:
+            container = find(store, container.id)  # it may have just ended
+            if container.alive:
+                raise unreachable(store, container, "following")
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        if connection is None or container.state == "created":
-            return
-        raise
+        os.read(fd, 0)  # a directory refuses
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not (container.started and container.state != "initialized"):
+            return  # it has never run
+        raise _unreadable(path, error) from None
     printer = _Printer(write, timestamps, prefix)
     try:
         if tail >= 0:
@@ -128,6 +136,13 @@ def follow_logs(
         os.close(fd)
         if connection is not None:
             connection.close()
+
+
+def _unreadable(path: str, error: OSError) -> StorageError:
+    hint = None
+    if isinstance(error, FileNotFoundError):
+        hint = "something has removed it; the next start of the container makes a new one"
+    return StorageError(f"reading the log {path}: {error.strerror}", hint)
 
 
 class _Printer:

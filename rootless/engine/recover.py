@@ -15,11 +15,12 @@ import time
 
 from rootless.engine import cleanup, records
 from rootless.engine.records import Container
-from rootless.errors import ConflictError, NotFoundError
+from rootless.errors import ConflictError, NotFoundError, RootlessError
 from rootless.kernel.pidfd import boot_id, realm, state_and_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from storage.store import Store
@@ -38,10 +39,24 @@ def refresh(store: Store, container: Container) -> Container:
     return container if _mend(store, container) else _again(store, container)
 
 
-def refresh_all(store: Store, alive: bool = False) -> list[Container]:
-    """All containers, or those with processes, the oldest first, with the truth about each."""
-    found = [container for container in records.all_containers(store.db, alive) if _mend(store, container)]
-    return [container for container in found if container.alive] if alive else found
+def refresh_all(store: Store, tell: Callable[[str], None], alive: bool = False) -> list[Container]:
+    """All containers, or those with processes, the oldest first, with the truth about each.
+
+    One that cannot be mended stays as it is recorded, and holds up nobody: `tell` is given a warning, once.
+    """
+    found, failures = [], []
+    for container in records.all_containers(store.db, alive):
+        try:
+            there = _mend(store, container)
+        except (RootlessError, OSError) as error:
+            there = True
+            failures.append(f"cleaning up after {container.name}: {error}")
+        if there and (container.alive or not alive):
+            found.append(container)
+    if failures:
+        others = len(failures) - 1
+        tell(failures[0] + (f" (and {others} more {'like it' if others > 1 else 'container'})" if others else ""))
+    return found
 
 
 def settled(store: Store, container: Container) -> Container:

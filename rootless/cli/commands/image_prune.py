@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from rootless.cli.failures import warn
 from rootless.cli.options import Opts
 from rootless.cli.output import lines, write
 from rootless.cli.settings import Settings
@@ -17,7 +18,7 @@ def command(settings: Settings, opts: Opts) -> int:
     if not opts.force and not _agreed(opts.all):
         return 0
     store = settings.store()
-    refresh_all(store)  # containers that are gone use no image
+    refresh_all(store, warn)  # containers that are gone use no image
     lines(prune_images(store, opts.filter, opts.all))
     collect_garbage(store, downloads=True)
     return 0

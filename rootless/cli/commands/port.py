@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rootless.cli.failures import warn
 from rootless.cli.output import lines
 from rootless.cli.selection import one
 from rootless.engine.recover import find, refresh_all
@@ -20,7 +21,7 @@ def command(settings: Settings, opts: Opts) -> int:
     if opts.all:
         if opts.container:
             raise UsageError("port: --all and the name of a container exclude each other")
-        containers = refresh_all(store, alive=True)
+        containers = refresh_all(store, warn, alive=True)
         lines(f"{container.id[:12]}\t{line}" for container in containers for line in _lines(container.ports, None))
         return 0
     container = find(store, one(store, opts, "port"))

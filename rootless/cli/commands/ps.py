@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from rootless.cli.failures import warn
 from rootless.cli.output import ago, human_duration, human_size, lines, short, table, write
 from rootless.engine.recover import refresh_all
 from rootless.jsontext import loads
@@ -56,7 +57,7 @@ def command(settings: Settings, opts: Opts) -> int:
 def _chosen(store: Store, opts: Opts) -> list[Container]:
     last = 1 if opts.latest else opts.last
     everything = opts.all or last >= 0 or any(text.startswith(("status=", "exited=")) for text in opts.filter)
-    containers = refresh_all(store, alive=not everything)
+    containers = refresh_all(store, warn, alive=not everything)
     if last >= 0:
         containers = containers[max(0, len(containers) - last) :]
     if opts.filter:

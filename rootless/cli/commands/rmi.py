@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless.cli.failures import tell
+from rootless.cli.failures import tell, warn
 from rootless.cli.options import Opts
 from rootless.cli.output import lines
 from rootless.cli.settings import Settings
@@ -48,7 +48,7 @@ def _remove(store: Store, name: str, opts: Opts) -> Removed:
     except ConflictError:
         from rootless.engine.recover import refresh_all
 
-        refresh_all(store)  # a crash may have left rows of containers that are gone
+        refresh_all(store, warn)  # a crash may have left rows of containers that are gone
         return remove(store, name, force=opts.force or opts.all)
 
 

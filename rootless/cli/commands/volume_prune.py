@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from rootless.cli.failures import warn
 from rootless.cli.options import Opts
 from rootless.cli.output import lines, write
 from rootless.cli.settings import Settings
@@ -16,7 +17,7 @@ def command(settings: Settings, opts: Opts) -> int:
     """Ask (unless --force), remove, and print the names of what is gone."""
     store = settings.store()
     passes = volume_filter(store, opts.filter)
-    refresh_all(store)  # containers that were to go with a process that was killed let go of their volumes
+    refresh_all(store, warn)  # containers that were to go with a process that was killed let go of their volumes
     names = [volume.name for volume in list_volumes(store.db) if not volume.users and passes(volume)]
     if not opts.force and not (names and _agreed(names)):
         return 0
