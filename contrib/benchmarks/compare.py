@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -86,8 +87,9 @@ def prepare(arguments: argparse.Namespace) -> None:
         busybox_archive(scratch)
     if needs_big(arguments):
         big_archive(scratch / "big.tar", peer_tree(), arguments.megabytes << 20)
-    work = scratch / "work"  # what earlier runs left belongs partly to subordinate ids
-    shutil.rmtree(work, ignore_errors=True)
+    work = scratch / "work"
+    if work.exists():
+        work.rename(scratch / f"used-{time.time_ns()}")
     work.mkdir()
     os.chown(work, 1000, 1000)
 
@@ -123,6 +125,9 @@ def enter(arguments: argparse.Namespace) -> int:
     )
     if arguments.json and result.exists():
         shutil.copy(result, arguments.json)
+    # What earlier runs left is deleted last: file systems are slow for a while after that.
+    for used in (*arguments.scratch.glob("used-*"), arguments.scratch / "work/fresh"):
+        shutil.rmtree(used, ignore_errors=True)
     return done.returncode
 
 
