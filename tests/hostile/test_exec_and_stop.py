@@ -6,12 +6,15 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import Rootless, executable, wait_until
+
+PYTHON_FOLDERS = [folder for folder in ("/usr", "/lib", "/lib64") if os.path.exists(folder)]
 
 
 @pytest.fixture
@@ -133,3 +136,29 @@ def test_a_user_of_more_groups_than_there_can_be(rl: Rootless, image: str) -> No
     done = rl("exec", "-u", "alice", "c", "id", check=False)
     assert done.returncode == 125
     assert "a member of 70000 groups" in done.stderr
+
+
+TRACER = """
+import ctypes, os
+libc = ctypes.CDLL(None)
+print("tracing", flush=True)
+while True:
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) not in (1, os.getpid()):
+            libc.ptrace(0x4206, int(name), 0, 0)  # PTRACE_SEIZE
+"""
+
+
+@pytest.mark.parametrize(("end", "code"), [("os._exit(7)", 7), ("os.kill(os.getpid(), 9)", 137), ("os._exit(0)", 0)])
+@pytest.mark.parametrize("user", ["root", "alice"])
+def test_a_tracer_in_the_container_does_not_keep_the_end_of_a_command(
+    rl: Rootless, image: str, end: str, code: int, user: str
+) -> None:
+    folders = [word for folder in PYTHON_FOLDERS for word in ("-v", f"{folder}:{folder}:ro")]
+    python = [os.path.realpath(sys.executable), "-I", "-S", "-c"]
+    rl("run", "-d", "--name", "c", "--network", "none", "--cap-add", "SYS_PTRACE", *folders, image, *python, TRACER)
+    wait_until(lambda: rl.out("logs", "c") == "tracing")
+    script = f"import os, time; time.sleep(0.5); print(open('/proc/self/status').read(), flush=True); {end}"
+    done = rl("exec", "-u", user, "c", *python, script, check=False, timeout=10)
+    assert done.returncode == code
+    assert "TracerPid:\t1\n" in done.stdout

@@ -63,9 +63,14 @@ def _stop_helper(state: dict[str, Any]) -> None:
     running.stop()
 
 
-def note_rootfs_end(state: dict[str, Any], aloud: bool) -> None:
-    """Record that the process that served the root file system has died, which ends the container."""
+def note_rootfs_end(state: dict[str, Any], aloud: bool) -> bool:
+    """Record that the process that served the root file system, our child, has died, which ends the container; False
+    where it has ended well, with its last mount."""
+    ended = os.waitid(os.P_PIDFD, state["rootfs"], os.WEXITED)
+    if ended is not None and (ended.si_code, ended.si_status) == (os.CLD_EXITED, 0):
+        return False
     _note(state, "fuse-overlayfs has ended: the container has lost its files", aloud)
+    return True
 
 
 def note_helper_end(state: dict[str, Any], pidfd: int, aloud: bool) -> None:

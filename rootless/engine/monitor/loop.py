@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _END_OF_INPUT = b"\x04"  # what a terminal takes for the end of input
 _READABLE = POLLIN | POLLHUP | POLLERR
 _DEAF_MS = 1000
+_AGAIN_MS = 100
 _MOST_IN_A_PIPE = 1 << 20  # what users may make of one (fs.pipe-max-size)
 PROXIED = tuple(
     getattr(_signal, name)
@@ -68,6 +69,7 @@ class Monitor:
         self._held = False  # its input is blocked: those who give it are not read
         self._server = _socket.socket(fileno=state["server"]) if state["server"] >= 0 else None
         self._deaf = False  # the server is not polled for a while
+        self._withheld = False  # how it has ended is kept from us
         self._clients: dict[int, Client] = {}
         for fd in state["clients"]:
             self._clients[fd] = Client(_socket.socket(fileno=fd))
@@ -83,7 +85,10 @@ class Monitor:
 
     def _answer_signals(self, numbers: tuple[int, ...], sent: int | None) -> None:
         def answer(number: int, frame: object) -> None:
-            if self.code is None:  # so it is our child and not yet waited for: its number is its own
+            if self._withheld:
+                if number in _DEADLY:
+                    self.code = 128 + number
+            elif self.code is None:  # so it is our child and not yet waited for: its number is its own
                 os.kill(self.pid, number if sent is None else sent)
 
         for number in numbers:
@@ -106,7 +111,10 @@ class Monitor:
             self._watch(self.state["rootfs"], POLLIN, self._rootfs_ended)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
         while self.code is None:
-            if self._deaf:
+            if self._withheld:
+                self._once(_AGAIN_MS)
+                self._reap()
+            elif self._deaf:
                 self._once(_DEAF_MS)
                 self._deaf = False
                 self._watch_server()
@@ -326,7 +334,8 @@ class Monitor:
         elif kind == b"C":
             self._end_input()
         elif kind == b"W":
-            self._resize(body)
+            if self.tty and self.state["output"] in self._sources:
+                resize(self.state["output"], body)
         elif kind == b"O":
             client.follows = True
         else:
@@ -336,11 +345,7 @@ class Monitor:
         self._forget(fd)
         self._clients.pop(fd).socket.close()
 
-    def _resize(self, body: bytes) -> None:
-        if self.tty and self.state["output"] in self._sources:
-            resize(self.state["output"], body)
-
-    # The end
+    # Ends
 
     def _helper_ended(self, events: int) -> None:
         from rootless.engine.monitor.finish import note_helper_end
@@ -349,25 +354,24 @@ class Monitor:
         note_helper_end(self.state, self._current, bool(self._locals))
 
     def _rootfs_ended(self, events: int) -> None:
-        """The process behind the root file system, our child, ends well with its last mount; otherwise it leaves the
-        container nothing to run on."""
-        self._forget(self.state["rootfs"])
-        ended = os.waitid(os.P_PIDFD, self.state["rootfs"], os.WEXITED)
-        if ended is not None and (ended.si_code, ended.si_status) == (os.CLD_EXITED, 0):
-            return
         from rootless.engine.monitor.finish import note_rootfs_end
 
-        note_rootfs_end(self.state, bool(self._locals))
-        if self.code is None:
+        self._forget(self.state["rootfs"])
+        if note_rootfs_end(self.state, bool(self._locals)) and self.code is None and not self._withheld:
             os.kill(self.pid, _signal.SIGKILL)
 
     def _ended(self, events: int) -> None:
         self._forget(self.pidfd)
-        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        assert ended is not None
-        # First this, then its number is given up: a signal may come in between.
-        self.code = ended.si_status + (0 if ended.si_code == os.CLD_EXITED else 128)
-        os.waitpid(self.pid, 0)
+        self._reap()
+
+    def _reap(self) -> None:
+        from rootless.engine.monitor.reap import exit_code
+
+        code = exit_code(self.pid)
+        self._withheld = code is None
+        if code is not None:  # its number is given up last: a signal may come in between
+            self.code = code
+            os.waitpid(self.pid, os.WNOHANG)
 
     def _finish(self) -> int:
         assert self.code is not None
