@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 # Where these are mounted there may be no link on the way: what is written, masked and made read-only there must be the
 # kernel's own (CVE-2019-19921).
 _KERNEL_TYPES = ("proc", "sysfs")
+# Where nothing else may come through a link of the image: devices, files and mount points of ours would be made in it.
+_OURS = ("/", "/dev", "/proc", "/sys")
 INIT_PATH = "/dev/init"
 
 
@@ -108,6 +110,7 @@ class Assembly:
             if options.bind and (options.copy_up or options.first_use):
                 self._fill_volume(self._source(mount), path, options)
             place = mount_point(self._root, path, is_directory(fd), no_links)
+            self._check_place(place, path)
             if options.copy_up and not options.bind:
                 from rootless.runtime.copyup import copy_up
 
@@ -122,6 +125,16 @@ class Assembly:
                 self._devpts = os.dup(fd)
         finally:
             os.close(fd)
+
+    def _check_place(self, place: int, path: str) -> None:
+        """Raise ImageError where links of the image have led from `path` to a place of ours."""
+        root, found = (os.readlink(f"/proc/self/fd/{fd}") for fd in (self._root, place))
+        found = found.removeprefix(root) or "/"
+        if found in _OURS and found != os.path.normpath(path):
+            raise ImageError(
+                f"mounting on {path}: in the image that is a symbolic link to {found}",
+                "mount it somewhere else, or on that path itself",
+            )
 
     def _fill_volume(self, source: str, path: str, options: MountOptions) -> None:
         from rootless.runtime.copyup import fill_volume

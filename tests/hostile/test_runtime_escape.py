@@ -15,7 +15,7 @@ import pytest
 from rootless.kernel.capabilities import DEFAULT
 from rootless.kernel.keyring import leave_session_keyring
 from rootless.runtime.seccomp_profile import program
-from tests.support.runtime import bind, config, launch, make_rootfs, mount
+from tests.support.runtime import bind, config, default_mounts, launch, make_rootfs, mount
 
 PYTHON_FOLDERS = [folder for folder in ("/usr", "/lib", "/lib64") if os.path.exists(folder)]
 
@@ -51,6 +51,33 @@ def test_a_kernel_file_system_is_not_mounted_through_a_link(
     assert (done.code, done.kind) == (125, "ImageError")
     assert f"/{name}: part of that path is a symbolic link" in str(done.error)
     assert os.listdir(outside) == ["secret"]
+
+
+@pytest.mark.parametrize("target", ["/dev", "dev/", "/proc", "/sys", "/", "/other"])
+def test_nothing_of_ours_is_made_in_a_volume_that_a_link_leads_to_a_place_of_ours(
+    rootfs: Path, tmp_path: Path, target: str
+) -> None:
+    (rootfs / "l7").symlink_to(target)
+    (rootfs / "other").symlink_to("dev")
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    base = config(rootfs, "true")
+    for first in (False, True):
+        mounts = [bind(volume, "/l7"), *default_mounts()] if first else [*default_mounts(), bind(volume, "/l7")]
+        done = launch({**base, "mounts": mounts})
+        assert (done.code, done.kind) == (125, "ImageError")
+        assert "mounting on /l7: in the image that is a symbolic link to /" in str(done.error)
+        assert os.listdir(volume) == []
+
+
+def test_a_volume_may_lie_behind_a_link_elsewhere_and_on_dev_by_name(rootfs: Path, tmp_path: Path) -> None:
+    (rootfs / "run").mkdir()
+    (rootfs / "run/shm").symlink_to("/dev/shm")
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "mine").touch()
+    assert launch(config(rootfs, "ls", "/dev/shm", mounts=[bind(volume, "/run/shm")])).out == "mine\n"
+    assert "mine\n" in launch(config(rootfs, "ls", "/dev", mounts=[bind(volume, "/dev")])).out
 
 
 def test_a_link_above_a_mount_point_stays_inside(rootfs: Path, outside: Path, tmp_path: Path) -> None:
