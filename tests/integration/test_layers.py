@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from rootless.errors import ImageError, StorageError
 from rootless.kernel.idmaps import UserMap
 from storage.layers import LayerStore
+from tests.conftest import need
 from tests.support.extraction import Layers, digest, member, tar
 
 DIR, LINK, HARD, FIFO = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE
@@ -171,14 +172,12 @@ def test_formats_of_gnu_tar(layers: Layers, tmp_path: Path, form: str) -> None:
 
 
 def test_a_tar_of_bsdtar(layers: Layers, tmp_path: Path) -> None:
+    need("bsdtar")
     source = tmp_path / "source"
     source.mkdir()
     (source / "file").write_bytes(b"hello")
     os.setxattr(source / "file", "user.note", b"\x00\xff")
-    try:
-        data = subprocess.run(["bsdtar", "-c", "--format=pax", "-C", str(source), "."], stdout=subprocess.PIPE).stdout
-    except FileNotFoundError:
-        pytest.skip("bsdtar is not installed")
+    data = subprocess.run(["bsdtar", "-c", "--format=pax", "-C", str(source), "."], stdout=subprocess.PIPE).stdout
     info = layers.put(data)
     assert layers.tree(info.diff_id)["file"]["xattrs"]["user.note"] == b"\x00\xff"
     assert layers.rebuild(info.diff_id) == data

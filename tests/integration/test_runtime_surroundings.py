@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from rootless.kernel.namespaces import KINDS
+from tests.conftest import need
 from tests.support.runtime import PRIVATE, bind, config, launch, make_rootfs, mount
 
 
@@ -131,8 +131,7 @@ def without_differences(output: str) -> list[str]:
 def test_crun_makes_the_same_container_of_the_same_configuration(
     rootfs: Path, tmp_path: Path, user: tuple[int, int, list[int]], no_new_privs: bool
 ) -> None:
-    if shutil.which("crun") is None:
-        pytest.skip("crun is not installed")
+    need("crun")
     (tmp_path / "data").mkdir()
     (tmp_path / "data/file").write_text("content\n")
     uid, gid, groups = user
