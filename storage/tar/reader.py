@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 
 from rootless.errors import ImageError
 from storage.tar.fields import (
-    MAX_SIZE,
     bad,
     base64,
     decimal,
@@ -38,6 +37,7 @@ ZERO_BLOCK = bytes(BLOCK_SIZE)
 # What Go's archive/tar, and so every registry's user, takes for a long name or a pax header.
 _LIMIT_META = 1 << 20
 _LIMIT_SPARSE_MAP = 1 << 20
+_LIMIT_SPARSE_SIZE = 1 << 60  # tmpfs and xfs would take 8 EiB; whoever copies such a file never ends
 
 # name mode uid gid size mtime checksum type link magic(6) version(2) uname gname major minor prefix
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
@@ -376,7 +376,7 @@ class TarReader:
     def _check_sparse(entry: Entry, size: int) -> int:
         """`size` where the map is in order: ascending, inside the file, as long as the payload."""
         at = total = 0
-        if not 0 <= entry.size <= MAX_SIZE:
+        if not 0 <= entry.size <= _LIMIT_SPARSE_SIZE:
             raise bad("the size of a sparse file is out of range")
         for offset, length in entry.sparse or ():
             if offset < at or length < 0 or offset + length > entry.size:
