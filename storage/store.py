@@ -6,6 +6,7 @@ Nothing is opened before it is used. Tree: see `storage.layout`.
 from __future__ import annotations
 
 import rootless
+from rootless.errors import StorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,9 +84,14 @@ class Store:
     def user_map(self) -> UserMap:
         """The id map of containers and layers: all our subordinate ids, or a single id where there are none."""
         if self._user_map is None:
-            from rootless.kernel.idmaps import default_user_map
+            from rootless.kernel.idmaps import default_user_map, keeps_root_out
 
             self._user_map = default_user_map()
+            if keeps_root_out(self._user_map):
+                raise StorageError(
+                    "working as root: containers get ids of their own, which cannot reach root's store",
+                    "run it as an ordinary user: su - NAME (contrib/start makes one)",
+                )
             if rootless.debug:
                 ids = self._user_map
                 text = f"ids (inside, outside, count): users {ids.uids}, groups {ids.gids}"

@@ -106,6 +106,11 @@ def identity_of(user_map: UserMap, inside_uid: int) -> int | None:
     return None
 
 
+def keeps_root_out(user_map: UserMap) -> bool:
+    """Whether we are root and the container's root would be somebody else, whom our private directories keep out."""
+    return os.geteuid() == 0 and identity_of(user_map, 0) != 0
+
+
 def own_ids(kind: str) -> list[Span]:
     """(start, count) of the ids that exist in the namespace we are in; `kind` is "uid" or "gid"."""
     return [(inside, count) for inside, _, count in _rows(kind)]

@@ -107,6 +107,23 @@ def test_root_of_a_container_with_one_id_is_warned(fresh: Rootless, busybox: Pat
     assert run.stdout.startswith("uid=0(root)")
 
 
+def test_root_whose_containers_would_not_be_root_is_sent_to_an_ordinary_user(
+    fresh: Rootless, busybox: Path, image: str, ids: UserMap
+) -> None:
+    """Its private directories keep out the ids that containers get: said at once, before anything is unpacked."""
+    script = (
+        f"set -e; echo root:2000:300 > {fresh.place}/subid; "
+        f"for file in /etc/subuid /etc/subgid; do mount --bind {fresh.place}/subid $file; done; set +e; "
+        f"rootless load -q -i {busybox}; echo $?; rootless ps -a -q; rootless doctor | grep '^PROBLEM *id map'"
+    )
+    done = inside(fresh, ids, script)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "125"
+    assert lines[1].endswith("we are root, whose store the ids of containers cannot reach"), lines
+    assert "working as root" in done.stderr
+    assert "as an ordinary user" in done.stderr
+
+
 WITHHOLD = """
 import os, sys
 from rootless.kernel.seccomp import load_filter

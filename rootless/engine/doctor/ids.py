@@ -10,7 +10,7 @@ from rootless.engine.doctor.finding import OK, PROBLEM, WARNING, Finding, as_roo
 from rootless.engine.hostfacts import read
 from rootless.engine.programs import install_command
 from rootless.errors import RootlessError
-from rootless.kernel.idmaps import default_user_map, find_program, own_ids, privilege_of
+from rootless.kernel.idmaps import default_user_map, find_program, keeps_root_out, own_ids, privilege_of
 from rootless.kernel.subids import (
     FILES,
     NSSWITCH,
@@ -78,6 +78,10 @@ def check_files() -> Iterator[Finding]:
 def check_mapping() -> Iterator[Finding]:
     """Make a user namespace with all the ids that containers get."""
     user_map = default_user_map()
+    if keeps_root_out(user_map):
+        mend = ("su - NAME   # an ordinary user; contrib/start makes one",)
+        yield Finding("id map", PROBLEM, "we are root, whose store the ids of containers cannot reach", mend)
+        return
     try:
         UserNamespace.create(user_map).close()
     except RootlessError as error:
