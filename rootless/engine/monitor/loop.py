@@ -202,7 +202,8 @@ class Monitor:
                 self._forget(own.fd)
         for fd, client in list(self._clients.items()):
             if client.gone:
-                self._drop(fd)
+                self._forget(fd)
+                self._clients.pop(fd).socket.close()
                 continue
             blocked = blocked or bool(client.pending)
             self._watch_client(fd)
@@ -339,11 +340,8 @@ class Monitor:
         elif kind == b"O":
             client.follows = True
         else:
-            self._drop(fd)
-
-    def _drop(self, fd: int) -> None:
-        self._forget(fd)
-        self._clients.pop(fd).socket.close()
+            client.gone = True
+            self._arrange()  # the container may have waited for this client alone
 
     # Ends
 
