@@ -104,6 +104,13 @@ class Bench:
                 samples[name] += self._hyperfine(command, share, prepare[number] if prepare else None, warmup)
         return samples
 
+    def time_one(self, command: str, runs: int, prepare: str) -> list[float]:
+        """Seconds of each run of a third party's command."""
+        return self._hyperfine(command, runs, prepare, warmup=0)
+
+    def store_of(self, engine: Engine) -> Path:
+        return self.work / "data" / ("rootless" if engine is self.ours else "containers/storage")
+
     def _hyperfine(self, command: str, runs: int, prepare: str | None, warmup: int) -> list[float]:
         report = self.work / "hyperfine.json"
         words = ["hyperfine", "--shell=none", "--style=none", f"--runs={runs}", f"--warmup={warmup}"]

@@ -3,56 +3,20 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
-from contrib.benchmarks.engines import IMAGE, Bench, Engine
+from contrib.benchmarks import bigrows
+from contrib.benchmarks.engines import IMAGE, Bench
+from contrib.benchmarks.memory import parent, pss
 from contrib.benchmarks.report import Result
+from contrib.benchmarks.row import MIB, Row, quartiles
 
 SIDE_BY_SIDE = 32
 MONITORS = 20
-MIB = 1 << 20
 
 _SIDE_BY_SIDE = """\
 for n in $(seq {count}); do {command} & all="$all $!"; done
 for p in $all; do wait $p || exit 1; done
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    name: str
-    title: str
-    must: float
-    goal: float
-    run: Callable[[Row, Bench], Result]
-    big: bool = False
-
-    def measure(self, bench: Bench) -> Result:
-        return self.run(self, bench)
-
-    def failed(self, error: subprocess.CalledProcessError) -> Result:
-        told = str(error.stderr or error.stdout or "").strip()[-600:]
-        note = f"{' '.join(map(str, error.cmd))}: exit {error.returncode}: {told}"
-        return Result(self.name, self.title, "ms", None, None, None, self.must, self.goal, note=note)
-
-    def ratio(self, samples: dict[str, list[float]], unit: str = "ms") -> Result:
-        factor = 1000 if unit == "ms" else 1
-        ours, theirs = ([second * factor for second in samples[name]] for name in ("rootless", "podman"))
-        judged = statistics.median(ours) / statistics.median(theirs)
-        spread = f"{quartiles(ours)}, {quartiles(theirs)}"
-        middle = statistics.median(ours), statistics.median(theirs)
-        found = {"rootless": ours, "podman": theirs}
-        return Result(self.name, self.title, unit, *middle, judged, self.must, self.goal, spread, samples=found)
-
-
-def quartiles(values: list[float]) -> str:
-    if len(values) < 4:
-        return f"{min(values):.1f}-{max(values):.1f}"
-    low, _, high = statistics.quantiles(values, n=4)
-    return f"{low:.1f}-{high:.1f}"
 
 
 def both(row: Row, bench: Bench, words: str, runs: int = 0, prepare: str | None = None) -> Result:
@@ -126,36 +90,6 @@ def side_by_side(row: Row, bench: Bench) -> Result:
     return row.ratio(bench.time(commands[0], commands[1], 8))
 
 
-def big_image(row: Row, bench: Bench, words: str) -> Result:
-    """`words` brings in the big image, each time into a new store. Nothing is deleted in between: for minutes ext4
-    passes over the inodes of files that are gone, one by one, at every file that is made."""
-    prepare, commands = [], []
-    for engine in bench.engines:
-        place = bench.work / "fresh" / row.name / engine.name
-        place.mkdir(parents=True)
-        options = f"--root {place}/store --runroot {place}/run"
-        script = place / "prepare"
-        lines = [f"cd {place}", "[ ! -e store ] || mv store used-$(date +%s%N)"]
-        lines += [engine.command(f"{options} images"), "sync"]
-        script.write_text("\n".join(lines))
-        prepare.append(f"sh {script}")
-        commands.append(engine.command(f"{options} {words}"))
-    return row.ratio(bench.time(commands[0], commands[1], 6, prepare, warmup=0))
-
-
-def pull(row: Row, bench: Bench) -> Result:
-    name = f"{bench.registry()}/big:latest"
-    return big_image(row, bench, f"pull -q --tls-verify=false {name}")
-
-
-def load(row: Row, bench: Bench) -> Result:
-    return big_image(row, bench, f"load -q -i {bench.scratch}/big.tar")
-
-
-def store_of(engine: Engine, bench: Bench) -> Path:
-    return bench.work / "data" / ("rootless" if engine is bench.ours else "containers/storage")
-
-
 def monitors(row: Row, bench: Bench) -> Result:
     """PSS of the parent of pid 1: conmon there, our monitor here."""
     found = {}
@@ -172,41 +106,6 @@ def monitors(row: Row, bench: Bench) -> Result:
     )
 
 
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def pss(pid: int) -> int:
-    """Proportional set size in bytes: proc_pid_smaps(5)."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) << 10
-    raise ValueError(f"no Pss of {pid}")
-
-
-def store_bytes(row: Row, bench: Bench) -> Result:
-    """What the stores grow by through one pull, less the extracted layers, against the size of the compressed blobs."""
-    name = f"{bench.registry()}/big:latest"
-    compressed = sum(layer["size"] for layer in bench.manifest()["layers"])
-    extras = []
-    for engine, layers in zip(bench.engines, ("layers/*/diff", "overlay/*/diff"), strict=True):
-        store = store_of(engine, bench)
-        before = disk_bytes(str(store)) - disk_bytes(f"{store}/{layers}")
-        engine.run(f"pull -q --tls-verify=false {name}")
-        extras.append(disk_bytes(str(store)) - disk_bytes(f"{store}/{layers}") - before)
-        engine.run(f"rmi -f {name}")
-    note = f"judged is our bytes beyond the extracted layers over the compressed blobs ({compressed / MIB:.1f} MiB)"
-    ours, theirs = (extra / MIB for extra in extras)
-    return Result(row.name, row.title, "MiB", ours, theirs, extras[0] / compressed, row.must, row.goal, note=note)
-
-
-def disk_bytes(pattern: str) -> int:
-    """Blocks on disk below all paths of `pattern`, seen from a user namespace in which every file is ours."""
-    script = f"du -s -c -B1 {pattern} | tail -n 1 | cut -f1"
-    done = subprocess.run(["podman", "unshare", "sh", "-c", script], check=True, capture_output=True, text=True)
-    return int(done.stdout)
-
-
 ROWS = (
     Row("run-none", "run --rm --network none true", 0.5, 0.35, run_none),
     Row("run-slirp", "run --rm --network slirp4netns true", 0.55, 0.4, run_slirp),
@@ -217,8 +116,6 @@ ROWS = (
     Row("inspect", "inspect of one container", 0.75, 0.5, inspect),
     Row("images", "images", 0.75, 0.5, images),
     Row("run-32", "32 run --rm --network none side by side", 0.5, 0.35, side_by_side),
-    Row("pull", "pull of the big image from a registry on loopback", 0.6, 0.4, pull, big=True),
-    Row("load", "load of the big image from a docker-archive", 0.6, 0.4, load, big=True),
     Row("monitor", "PSS of the monitor of a detached container, of 20", 4.5, 3.0, monitors),
-    Row("store", "bytes on disk beyond the extracted layers", 1.02, 1.01, store_bytes, big=True),
+    *bigrows.ROWS,
 )
