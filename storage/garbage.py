@@ -1,4 +1,4 @@
-"""Collecting what no image and no container refers to: layers, blobs, and what killed processes left behind.
+"""Collecting what no image, container or manifest list refers to: layers, blobs, and what killed processes left behind.
 
 Safe beside pulls, loads and other collectors. What is garbage is decided, and disappears from its place by one rename,
 within a write transaction (see storage.lease). Deleting the files comes afterwards and may be interrupted anywhere:
@@ -23,6 +23,7 @@ from storage.store import Store
 _UNREFERENCED = """SELECT diff_id, size, blob, blob_size FROM layers l
  WHERE NOT EXISTS (SELECT 1 FROM image_layers WHERE diff_id = l.diff_id)
  AND NOT EXISTS (SELECT 1 FROM container_layers WHERE diff_id = l.diff_id)
+ AND NOT EXISTS (SELECT 1 FROM manifest_list_layers WHERE diff_id = l.diff_id)
  AND NOT EXISTS (SELECT 1 FROM leases WHERE digest = l.diff_id OR digest = l.blob)"""
 
 _NEEDED_AGAIN = "SELECT 1 FROM layers WHERE blob = ? UNION ALL SELECT 1 FROM leases WHERE digest = ?"

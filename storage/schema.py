@@ -110,7 +110,31 @@ _SECOND = """
 ALTER TABLE image_digests ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;  -- pulled by this digest: it is a name
 """
 
-STEPS = (_FIRST, _SECOND)  # step n leads to version n + 1; released steps are never edited
+_THIRD = """
+CREATE TABLE manifest_lists (         -- their names are rows of image_names, as an image's are
+    id TEXT PRIMARY KEY,              -- random: what is in a list changes
+    content BLOB NOT NULL,            -- the OCI image index, JSON
+    created REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE manifest_list_members (  -- where what the index lists is to be had
+    list_id TEXT NOT NULL,
+    digest TEXT NOT NULL,             -- of the manifest
+    source TEXT NOT NULL DEFAULT '',  -- docker://host/repository@sha256:..., or '' where it is an image of the store:
+    config TEXT,                      -- ... whose rows are kept here, as rmi may take the image away
+    manifest BLOB,
+    manifest_type TEXT,
+    PRIMARY KEY (list_id, digest)
+) WITHOUT ROWID;
+CREATE TABLE manifest_list_layers (
+    list_id TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    diff_id TEXT NOT NULL,
+    PRIMARY KEY (list_id, digest, diff_id)
+) WITHOUT ROWID;
+CREATE INDEX manifest_list_layers_by_layer ON manifest_list_layers(diff_id);
+"""
+
+STEPS = (_FIRST, _SECOND, _THIRD)  # step n leads to version n + 1; released steps are never edited
 
 
 def migrate(connection: Connection, version: int) -> None:
