@@ -1,7 +1,7 @@
 """What a monitor does while its container runs: output to the log and to whoever follows, input from whoever gives it,
 signals passed on, the end noticed.
 
-Imported by the foreground command and by the lean interpreter alike: only C modules and its three neighbours here. An
+Imported by the foreground command and by the lean interpreter alike: only C modules and its neighbours here. An
 output that nobody takes (a paused pager) stops the reading of the container's output, and so in the end its writing, as
 it would in a pipeline; nothing is lost and nothing piles up.
 """
@@ -11,10 +11,11 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import _socket
 import posix as os
-import select
 
 from rootless.engine.monitor.attach_server import Client, resize, tell_latecomers
+from rootless.engine.monitor.input import Input
 from rootless.engine.monitor.logfile import LogFile
+from rootless.engine.monitor.poller import Poller
 from rootless.engine.monitor.streams import POLLERR, POLLHUP, POLLIN, POLLOUT, Output, read
 
 TYPE_CHECKING = False
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_END_OF_INPUT = b"\x04"  # what a terminal takes for the end of input
 _READABLE = POLLIN | POLLHUP | POLLERR
-_DEAF_MS = 1000
-_AGAIN_MS = 100
+_DEAF = 1.0  # seconds
+_AGAIN = 0.1
 _MOST_IN_A_PIPE = 1 << 20  # what users may make of one (fs.pipe-max-size)
 PROXIED = tuple(
     getattr(_signal, name)
@@ -50,8 +50,7 @@ class Monitor:
         self.pidfd: int = state["pidfd"]
         self.tty: bool = state["tty"]
         self.code: int | None = None  # exit code, 128+n for signal n
-        self._poll = select.poll()
-        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._poller = Poller()
         self._log = LogFile(state["log"]) if state["log"] >= 0 else None
         self._sources: dict[int, int] = {}  # descriptor -> 1 standard output, 2 standard error
         for number, fd in ((1, state["output"]), (2, state["error"])):
@@ -59,16 +58,9 @@ class Monitor:
                 os.set_blocking(fd, False)
                 self._sources[fd] = number
         self._locals = {1: Output(1), 2: Output(2)} if local else {}
-        self._input: Output | None = None
-        if state["input"] >= 0:
-            os.set_blocking(state["input"], False)
-            self._input = Output(state["input"], ours=True)
-        self._local_input = 0 if local and state["local_input"] and self._input is not None else -1
-        self._input_ends = False
+        self._input = Input(self._poller, state["input"], self.tty, local and state["local_input"], self._input_changed)
         self._paused = False  # an output is blocked: the container is not read
-        self._held = False  # its input is blocked: those who give it are not read
         self._server = _socket.socket(fileno=state["server"]) if state["server"] >= 0 else None
-        self._deaf = False  # the server is not polled for a while
         self._withheld = False  # how it has ended is kept from us
         self._clients: dict[int, Client] = {}
         for fd in state["clients"]:
@@ -96,69 +88,41 @@ class Monitor:
 
     def run(self) -> int:
         """Watch until the container has ended and that is recorded and told; its exit code (128+n for signal n)."""
-        self._watch(self.pidfd, POLLIN, self._ended)
+        self._poller.watch(self.pidfd, POLLIN, self._ended)
         for fd in self._sources:
-            self._watch(fd, POLLIN, self._source_ready)
-        if self._local_input >= 0:
-            self._watch(self._local_input, POLLIN, self._local_input_ready)
+            self._watch_source(fd)
+        self._input.begin()
         self._watch_server()
         for fd in self._clients:
             self._watch_client(fd)
         if self.state["helper"] is not None:
             for fd in self.state["helper"]["pidfds"]:
-                self._watch(fd, POLLIN, self._helper_ended)
+                self._poller.watch(fd, POLLIN, self._helper_ended)
         if self.state["rootfs"] >= 0:
-            self._watch(self.state["rootfs"], POLLIN, self._rootfs_ended)
+            self._poller.watch(self.state["rootfs"], POLLIN, self._rootfs_ended)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
         while self.code is None:
-            if self._withheld:
-                self._once(_AGAIN_MS)
-                self._reap()
-            elif self._deaf:
-                self._once(_DEAF_MS)
-                self._deaf = False
-                self._watch_server()
-            else:
-                self._once(None)
+            self._poller.once()
         return self._finish()
 
     def _watch_server(self) -> None:
         if self._server is not None:
-            self._watch(self._server.fileno(), POLLIN, self._connection)
-
-    def _once(self, timeout_ms: int | None) -> None:
-        for fd, events in self._poll.poll(timeout_ms):
-            handler = self._handlers.get(fd)
-            if handler is not None:
-                self._current = fd
-                handler(events)
-
-    def _watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
-        """Call `handler(events)` for the events in `mask`; none with 0."""
-        if mask:
-            self._handlers[fd] = handler
-            self._poll.register(fd, mask)
-        else:
-            self._forget(fd)
-
-    def _forget(self, fd: int) -> None:
-        if self._handlers.pop(fd, None) is not None:
-            self._poll.unregister(fd)
+            self._poller.watch(self._server.fileno(), POLLIN, self._connection)
 
     # Output
 
     def _source_ready(self, events: int) -> None:
-        fd = self._current
+        fd = self._poller.current
         if events & POLLOUT:  # a terminal: one descriptor both ways
-            self._input_ready(events)
+            self._input.flush()
         if events & _READABLE and fd in self._sources and not self._paused:
             self._pump(fd)
 
     def _watch_source(self, fd: int) -> None:
         mask = 0 if self._paused else POLLIN
-        if self._input is not None and self._input.fd == fd and self._input.pending:
+        if self._input.waits_for(fd):
             mask |= POLLOUT
-        self._watch(fd, mask, self._source_ready)
+        self._poller.watch(fd, mask, self._source_ready)
 
     def _pump(self, fd: int) -> int:
         """Read once from the container; how much there was, 0 where there is nothing more now."""
@@ -186,8 +150,8 @@ class Monitor:
 
     def _close_source(self, fd: int) -> None:
         del self._sources[fd]
-        self._forget(fd)
-        if not self.tty or self._input is None:
+        self._poller.forget(fd)
+        if not self.tty or not self._input.open:
             os.close(fd)
 
     def _arrange(self) -> None:
@@ -196,13 +160,13 @@ class Monitor:
         for own in self._locals.values():
             if own.pending:
                 blocked = True
-                if own.fd not in self._handlers:
-                    self._watch(own.fd, POLLOUT, self._local_output_ready)
-            elif own.fd in self._handlers:
-                self._forget(own.fd)
+                if not self._poller.watches(own.fd):
+                    self._poller.watch(own.fd, POLLOUT, self._local_output_ready)
+            else:
+                self._poller.forget(own.fd)
         for fd, client in list(self._clients.items()):
             if client.gone:
-                self._forget(fd)
+                self._poller.forget(fd)
                 self._clients.pop(fd).socket.close()
                 continue
             blocked = blocked or bool(client.pending)
@@ -212,94 +176,29 @@ class Monitor:
             for fd in self._sources:
                 self._watch_source(fd)
 
+    def _input_changed(self) -> None:
+        for fd in self._clients:
+            self._watch_client(fd)
+        if self.tty:
+            for fd in self._sources:
+                self._watch_source(fd)
+
     def _watch_client(self, fd: int) -> None:
-        mask = 0 if self._held else POLLIN
+        mask = 0 if self._input.held else POLLIN
         if self._clients[fd].pending:
             mask |= POLLOUT
-        self._watch(fd, mask, self._client_ready)
+        self._poller.watch(fd, mask, self._client_ready)
 
     def _local_output_ready(self, events: int) -> None:
         for number, own in self._locals.items():
-            if own.fd == self._current:
+            if own.fd == self._poller.current:
                 own.flush()
                 if own.gone:
-                    self._forget(own.fd)
+                    self._poller.forget(own.fd)
                     for fd, source in list(self._sources.items()):
                         if source == number:
                             self._close_source(fd)
         self._arrange()
-
-    # Input
-
-    def _local_input_ready(self, events: int) -> None:
-        data = read(0)
-        if data is None:
-            return
-        if data:
-            self._give(data)
-        else:
-            self._forget(0)
-            self._local_input = -1
-            self._end_input()
-
-    def _give(self, data: bytes) -> None:
-        """Pass input on; whoever gives it waits while the container does not take it."""
-        if self._input is None or self._input.gone or self._input_ends:
-            return
-        self._input.offer(data)
-        if self._input.gone:
-            self._close_input()
-        elif self._input.pending:
-            self._hold(True)
-
-    def _hold(self, hold: bool) -> None:
-        """Wait until the container takes its input, and let those who give it wait; or go on."""
-        self._held = hold
-        if self._local_input >= 0:
-            self._watch(self._local_input, 0 if hold else POLLIN, self._local_input_ready)
-        for fd in self._clients:
-            self._watch_client(fd)
-        if self._input is None:
-            return
-        if self._input.fd in self._sources:
-            self._watch_source(self._input.fd)
-        else:
-            self._watch(self._input.fd, POLLOUT if hold else 0, self._input_ready)
-
-    def _input_ready(self, events: int) -> None:
-        if self._input is None:
-            return
-        self._input.flush()
-        if self._input.pending:
-            return
-        gone = self._input.gone
-        self._hold(False)
-        if gone or self._input_ends:
-            self._close_input()
-
-    def _end_input(self) -> None:
-        if self._input is None:
-            return
-        if self.tty:
-            self._give(_END_OF_INPUT)
-            return
-        self._input_ends = True
-        if not self._input.pending:
-            self._close_input()
-
-    def _close_input(self) -> None:
-        if self._input is None:
-            return
-        fd = self._input.fd
-        self._input = None
-        if self._held:
-            self._hold(False)
-        if self._local_input >= 0:
-            self._forget(self._local_input)
-            self._local_input = -1
-        if not self.tty:
-            self._forget(fd)
-            os.close(fd)
 
     # Attached clients
 
@@ -310,14 +209,14 @@ class Monitor:
         except BlockingIOError:
             return
         except OSError:  # no descriptor left for it: it stays in the queue, and must not keep us busy
-            self._deaf = True
-            self._forget(self._server.fileno())
+            self._poller.forget(self._server.fileno())
+            self._poller.after(_DEAF, self._watch_server)
             return
         self._clients[fd] = Client(_socket.socket(fileno=fd))
         self._watch_client(fd)
 
     def _client_ready(self, events: int) -> None:
-        fd = self._current
+        fd = self._poller.current
         client = self._clients[fd]
         if events & POLLOUT:
             client.flush()
@@ -331,9 +230,9 @@ class Monitor:
             return
         kind, body = message[:1], message[1:]
         if kind == b"I":
-            self._give(body)
+            self._input.give(body)
         elif kind == b"C":
-            self._end_input()
+            self._input.end()
         elif kind == b"W":
             if self.tty and self.state["output"] in self._sources:
                 resize(self.state["output"], body)
@@ -348,18 +247,18 @@ class Monitor:
     def _helper_ended(self, events: int) -> None:
         from rootless.engine.monitor.finish import note_helper_end
 
-        self._forget(self._current)
-        note_helper_end(self.state, self._current, bool(self._locals))
+        self._poller.forget(self._poller.current)
+        note_helper_end(self.state, self._poller.current, bool(self._locals))
 
     def _rootfs_ended(self, events: int) -> None:
         from rootless.engine.monitor.finish import note_rootfs_end
 
-        self._forget(self.state["rootfs"])
+        self._poller.forget(self.state["rootfs"])
         if note_rootfs_end(self.state, bool(self._locals)) and self.code is None and not self._withheld:
             os.kill(self.pid, _signal.SIGKILL)
 
     def _ended(self, events: int) -> None:
-        self._forget(self.pidfd)
+        self._poller.forget(self.pidfd)
         self._reap()
 
     def _reap(self) -> None:
@@ -367,7 +266,9 @@ class Monitor:
 
         code = exit_code(self.pid)
         self._withheld = code is None
-        if code is not None:  # its number is given up last: a signal may come in between
+        if code is None:
+            self._poller.after(_AGAIN, self._reap)
+        else:  # its number is given up last: a signal may come in between
             self.code = code
             os.waitpid(self.pid, os.WNOHANG)
 
@@ -387,8 +288,7 @@ class Monitor:
             tell_latecomers(self._server, b"E%d" % code)
             for client in self._clients.values():
                 client.offer(b"E%d" % code)
-            for fd in list(self._handlers):
-                self._forget(fd)
+            self._poller.forget_all()
             takers: list[Output | Client] = [*self._locals.values(), *self._clients.values()]
             rest = [taker for taker in takers if taker.pending]
             if rest:
