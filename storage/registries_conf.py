@@ -44,12 +44,14 @@ class Registry:
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where to ask for an image: `host` with port ("docker.io" is Docker Hub), `repository`, whether certificates may
-    be wrong and http is allowed, and whether it is a mirror."""
+    be wrong and http is allowed, whether it is a mirror, and the folder of `certificates` that was asked for, if any.
+    """
 
     host: str
     repository: str
     insecure: bool = False
     mirror: bool = False
+    certificates: str | None = None
 
 
 @dataclass(slots=True)
@@ -107,7 +109,7 @@ class RegistriesConf:
             return [_endpoint(reference.name, False, False)]
         if entry.blocked:
             raise RegistryError(
-                f"pulling {reference.familiar}: the registry {entry.prefix} is blocked",
+                f"{reference.familiar}: the registry {entry.prefix} is blocked",
                 f"{entry.source} says so (blocked = true)",
             )
         kind = "digest-only" if reference.digest else "tag-only"
@@ -253,11 +255,18 @@ def _endpoint(name: str, insecure: bool, mirror: bool) -> Endpoint:
     return Endpoint(host, repository, insecure, mirror)
 
 
-def with_tls_verify(endpoints: Iterable[Endpoint], tls_verify: bool | None) -> list[Endpoint]:
-    """--tls-verify overrides what is configured; None leaves it."""
-    if tls_verify is None:
-        return list(endpoints)
-    return [replace(endpoint, insecure=not tls_verify) for endpoint in endpoints]
+def with_tls_verify(
+    endpoints: Iterable[Endpoint], tls_verify: bool | None, certificates: str | None = None
+) -> list[Endpoint]:
+    """--tls-verify and --cert-dir override what is configured; None leaves it."""
+    return [
+        replace(
+            endpoint,
+            insecure=endpoint.insecure if tls_verify is None else not tls_verify,
+            certificates=certificates or endpoint.certificates,
+        )
+        for endpoint in endpoints
+    ]
 
 
 def _text(table: dict[str, Any], key: str, path: str) -> str:

@@ -1,4 +1,4 @@
-"""The Authorization header for one repository: basic, or a bearer token from the registry's token service.
+"""The Authorization header for some repositories: basic, or a bearer token from the registry's token service.
 
 Docker's token authentication (distribution: spec/auth/token, spec/auth/oauth).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import threading
+from collections.abc import Sequence
 from urllib.parse import urlencode, urlsplit
 
 from rootless.errors import RegistryError
@@ -14,19 +15,25 @@ from rootless.jsontext import loads
 from storage.auth import Credentials
 from storage.registry.challenge import Challenge, parse_challenges
 from storage.registry.faults import Fault, PassingFault, allow_http
-from storage.registry.http import Http, read_document
+from storage.registry.http import Http, Response, discard, read_document
 
 _LIMIT = 1 << 20
 _CLIENT = "rootless"
 
 
 class Authorization:
-    """`header` is what to send, or None. After a 401 `renew` gets a new one; any thread may call both."""
+    """`header` is what to send, or None. After a 401 `renew` gets a new one; any thread may call both.
 
-    def __init__(self, http: Http, host: str, repository: str, credentials: Credentials | None, insecure: bool) -> None:
+    `scopes`: what tokens are asked for ("repository:team/app:pull,push"). A service that refuses them all together is
+    asked for the first alone.
+    """
+
+    def __init__(
+        self, http: Http, host: str, scopes: Sequence[str], credentials: Credentials | None, insecure: bool
+    ) -> None:
         self._http = http
         self._host = host
-        self._repository = repository
+        self._scopes = list(scopes)
         self._credentials = credentials
         self._insecure = insecure
         self._lock = threading.Lock()
@@ -61,24 +68,12 @@ class Authorization:
         realm = challenge.parameters["realm"]
         service = challenge.parameters.get("service", "")
         what = self._check_realm(realm)
-        scope = f"repository:{self._repository}:pull"
         credentials = self._credentials
-        headers: dict[str, str] = {"Accept": "application/json"}
-        if credentials is not None and credentials.identity_token:
-            form = {
-                "grant_type": "refresh_token",
-                "refresh_token": credentials.identity_token,
-                "service": service,
-                "scope": scope,
-                "client_id": _CLIENT,
-            }
-            response = self._http.send("POST", realm, headers, what, form)
-        else:
-            query = {"service": service, "scope": scope} if service else {"scope": scope}
-            if credentials is not None:
-                query |= {"account": credentials.user, "client_id": _CLIENT}
-                headers["Authorization"] = basic_header(credentials)
-            response = self._http.send("GET", f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}", headers, what)
+        response = self._ask(realm, service, what)
+        if response.status in (400, 401, 403) and len(self._scopes) > 1:
+            discard(response)
+            del self._scopes[1:]
+            response = self._ask(realm, service, what)
         body = read_document(response, _LIMIT, what)
         if response.status in (401, 403):
             raise RegistryError(f"{what}: {_refusal(credentials)}", _login(self._host, credentials))
@@ -87,6 +82,26 @@ class Authorization:
         if response.status != 200:
             raise Fault(f"{what}: HTTP status {response.status}")
         return _token_in(body, what)
+
+    def _ask(self, realm: str, service: str, what: str) -> Response:
+        credentials = self._credentials
+        headers: dict[str, str] = {"Accept": "application/json"}
+        if credentials is not None and credentials.identity_token:
+            form = {
+                "grant_type": "refresh_token",
+                "refresh_token": credentials.identity_token,
+                "service": service,
+                "client_id": _CLIENT,
+            }
+            if self._scopes:
+                form["scope"] = " ".join(self._scopes)
+            return self._http.send("POST", realm, headers, what, form)
+        query = [("service", service)] if service else []
+        query += [("scope", scope) for scope in self._scopes]
+        if credentials is not None:
+            query += [("account", credentials.user), ("client_id", _CLIENT)]
+            headers["Authorization"] = basic_header(credentials)
+        return self._http.send("GET", f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}", headers, what)
 
     def _check_realm(self, realm: str) -> str:
         """What is being done, for messages; raises Fault where the realm is no place for a password."""
@@ -121,8 +136,8 @@ def _refusal(credentials: Credentials | None) -> str:
 
 def _login(host: str, credentials: Credentials | None) -> str:
     if credentials is None:
-        return f"rootless pull --creds USER:PASSWORD, or credentials for {host} in auth.json (skopeo login writes it)"
-    return f"are they right, and may they pull this? they come from {credentials.source}"
+        return f"log in: rootless login {host}, or, this once, --creds USER:PASSWORD"
+    return f"are they right, and do they allow this? they come from {credentials.source}"
 
 
 def _token_in(body: bytes, what: str) -> str:

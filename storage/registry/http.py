@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,27 +28,42 @@ _DISCARD = 1 << 14
 USER_AGENT = "rootless"
 
 Response = urllib3.BaseHTTPResponse
+Body = bytes | Callable[[], Iterable[bytes]]  # the second is called for each sending; its length is in the headers
 
 
 class Http:
     """Connections kept open for each origin ("https://host:port"). Any thread may send.
 
-    `insecure`: certificates are not looked at.
+    `insecure`: certificates are not looked at. `certificates`: a folder that takes the place of certs.d.
     """
 
-    def __init__(self, insecure: bool) -> None:
+    def __init__(self, insecure: bool, certificates: str | None = None) -> None:
         self._insecure = insecure
+        self._certificates = certificates
         self._lock = threading.Lock()
         self._pools: dict[str, urllib3.PoolManager] = {}
 
     def send(
-        self, method: str, url: str, headers: dict[str, str], what: str, fields: dict[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        what: str,
+        fields: dict[str, str] | None = None,
+        body: Body | None = None,
+        seconds: float = READ_SECONDS,
     ) -> Response:
-        """Send one request; the answer's body is not read yet. `fields`: a form. Raises Fault."""
+        """Send one request; the answer's body is not read yet. `fields`: a form, where there is no `body`.
+
+        `seconds`: how long the server may be silent; for each piece of `body` that is sent it has CONNECT_SECONDS.
+        Raises Fault.
+        """
         origin = origin_of(url)
         host = origin.partition("://")[2]
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
-        body: dict[str, Any] = {"fields": fields, "encode_multipart": False} if fields is not None else {}
+        content: dict[str, Any] = {"fields": fields, "encode_multipart": False} if fields is not None else {}
+        if body is not None:
+            content = {"body": body() if callable(body) else body}
         started = time.monotonic()
         try:
             response = self._pool(origin).request(
@@ -57,8 +73,8 @@ class Http:
                 redirect=False,
                 retries=False,
                 preload_content=False,
-                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-                **body,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
+                **content,
             )
         except FAULTS as error:
             if rootless.debug:
@@ -80,7 +96,7 @@ class Http:
         scheme, _, host = origin.partition("://")
         options: dict[str, Any] = {"num_pools": 2, "maxsize": _CONNECTIONS}
         if scheme == "https":
-            options["ssl_context"] = make_context(host, self._insecure)
+            options["ssl_context"] = make_context(host, self._insecure, self._certificates)
             if self._insecure:
                 options["assert_hostname"] = False
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it was asked for

@@ -1,8 +1,9 @@
-"""GET requests to one repository: https or http, logging in where asked, redirects, and refusals put into words."""
+"""Requests to one repository: https or http, logging in where asked, redirects, and refusals put into words."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import NoReturn
 from urllib.parse import urljoin, urlsplit
 
@@ -13,7 +14,7 @@ from storage.references import DEFAULT_DOMAIN
 from storage.registries_conf import Endpoint
 from storage.registry.authorization import Authorization, refused
 from storage.registry.faults import Fault, PassingFault, allow_http
-from storage.registry.http import Http, Response, discard, origin_of, read_document
+from storage.registry.http import READ_SECONDS, Body, Http, Response, discard, origin_of, read_document
 from storage.registry.patience import Pauses
 
 HUB = "registry-1.docker.io"
@@ -24,25 +25,56 @@ _OVERLOADED = (429, 500, 502, 503, 504)
 
 
 class Session:
-    """What belongs together for one endpoint. Any thread may call `get`."""
+    """What belongs together for one endpoint. Any thread may send.
 
-    def __init__(self, endpoint: Endpoint, credentials: Credentials | None, pauses: Pauses) -> None:
+    `actions`: what is going to be done with the repository ("pull", "pull,push"); `sources`: repositories of the same
+    registry out of which blobs may be taken. An endpoint without a repository is the registry as a whole.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials | None,
+        pauses: Pauses,
+        actions: str = "pull",
+        sources: Sequence[str] = (),
+    ) -> None:
         self.host = endpoint.host
         self.repository = endpoint.repository
         self._insecure = endpoint.insecure
         self._credentials = credentials
         self._pauses = pauses
-        self._http = Http(endpoint.insecure)
-        self._auth = Authorization(self._http, self.host, self.repository, credentials, endpoint.insecure)
+        self._http = Http(endpoint.insecure, endpoint.certificates)
+        scopes = [f"repository:{self.repository}:{actions}"] if self.repository else []
+        scopes += [f"repository:{source}:pull" for source in sources]
+        self._auth = Authorization(self._http, self.host, scopes, credentials, endpoint.insecure)
         self._base: str | None = None
         self._lock = threading.Lock()
 
     def get(self, path: str, headers: dict[str, str], what: str) -> Response:
         """GET below /v2/<repository>/; the answer may have any status but 429 and 5xx, which are PassingFaults."""
-        url = f"{self._find_base(what)}/v2/{self.repository}/{path}"
+        return self.send("GET", path, headers, what)
+
+    def send(
+        self,
+        method: str,
+        place: str,
+        headers: dict[str, str],
+        what: str,
+        body: Body | None = None,
+        seconds: float = READ_SECONDS,
+    ) -> Response:
+        """As `get`, for any method. `place`: a path below /v2/<repository>/, or a URL that the registry has named.
+
+        A body that is sent in vain (401, a redirect) is sent again. `seconds`: how long the server may be silent.
+        """
+        base = self._find_base(what)
+        prefix = f"{base}/v2/{self.repository}/" if self.repository else f"{base}/v2/"
+        url = place if "://" in place.partition("?")[0] else prefix + place
         for _ in range(_MOST_LOGINS + 1):
             header = self._auth.header
-            response, own = self._follow(url, headers | ({"Authorization": header} if header else {}), what)
+            sent = headers | ({"Authorization": header} if header else {})
+            response, own = self._follow(method, url, sent, what, body, seconds)
             self._pauses.met = True
             challenge = response.headers.get("www-authenticate", "")
             # only the registry itself may say where credentials go, not a host that it has sent us to
@@ -75,25 +107,42 @@ class Session:
         clean = "".join(character if character.isprintable() else " " for character in text)
         return f" ({clean[:200]})"
 
+    def location(self, response: Response, what: str) -> str:
+        """The URL that the answer names in its Location, for later requests. Raises Fault where there is none."""
+        location = response.headers.get("location")
+        if not location:
+            raise Fault(f"{what}: the answer does not say where to go on (there is no Location)")
+        self._refuse_downgrade(self._find_base(what), location, what)
+        return location
+
     def close(self) -> None:
         self._http.close()
 
-    def _follow(self, url: str, headers: dict[str, str], what: str) -> tuple[Response, bool]:
+    def _follow(
+        self, method: str, url: str, headers: dict[str, str], what: str, body: Body | None, seconds: float
+    ) -> tuple[Response, bool]:
         """The answer after all redirects, and whether it is the registry's own."""
-        first = origin_of(url)
+        first = origin_of(self._find_base(what))
         for _ in range(_MOST_REDIRECTS + 1):
             own = origin_of(url) == first
             if not own:  # credentials never follow to another host
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
-            response = self._http.send("GET", url, headers, what)
+            response = self._http.send(method, url, headers, what, body=body, seconds=seconds)
             target = response.headers.get("location")
             if response.status not in (301, 302, 303, 307, 308) or not target:
+                if target:  # for whoever goes on there: it may be relative to where the redirects have led
+                    response.headers["location"] = _target(url, target, what)
                 return response, own
             discard(response)
+            if method not in ("GET", "HEAD") and response.status not in (307, 308):
+                raise Fault(f"{what}: it answers a {method} with the redirect {response.status}, which loses the body")
             previous, url = url, _target(url, target, what)
-            if url.startswith("http:") and previous.startswith("https:") and not self._insecure:
-                raise Fault(f"{what}: it sends us from https to http ({origin_of(url)})", allow_http(self.host))
+            self._refuse_downgrade(previous, url, what)
         raise Fault(f"{what}: it sends us around in circles (more than {_MOST_REDIRECTS} redirects)")
+
+    def _refuse_downgrade(self, previous: str, url: str, what: str) -> None:
+        if url.startswith("http:") and previous.startswith("https:") and not self._insecure:
+            raise Fault(f"{what}: it sends us from https to http ({origin_of(url)})", allow_http(self.host))
 
     def _find_base(self, what: str) -> str:
         """ "https://host", or "http://host" where that is allowed and the only one that answers; found out once."""
@@ -123,7 +172,7 @@ class Session:
         wait = f", and asks to wait {after:.0f} s" if after else ""
         if response.status == 429:
             hint = (
-                "log in for a higher limit (rootless pull --creds, auth.json)"
+                f"log in for a higher limit: rootless login {self.host}"
                 if self._credentials is None
                 else "try again later"
             )

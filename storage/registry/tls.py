@@ -20,16 +20,19 @@ def user_certificate(host: str) -> str:
     return f"{user_directory()}/certs.d/{host}/ca.crt"
 
 
-def make_context(host: str, insecure: bool) -> ssl.SSLContext:
+def make_context(host: str, insecure: bool, certificates: str | None = None) -> ssl.SSLContext:
     """Verify certificates and names against the system's authorities (SSL_CERT_FILE too) and certs.d's *.crt; offer
-    the client certificates *.cert with *.key. `insecure`: take any certificate. Raises RegistryError."""
+    the client certificates *.cert with *.key. `insecure`: take any certificate. `certificates`: the folder to read in
+    the place of certs.d. Raises RegistryError, also where that folder is missing."""
+    if certificates is not None and not os.path.isdir(certificates):
+        raise RegistryError(f"reading certificates from {certificates}: there is no such folder", "see --cert-dir")
     if insecure:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the authorities, whose reading takes 10 ms
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
         context = ssl.create_default_context()
-    for directory in directories(host):
+    for directory in directories(host) if certificates is None else [certificates]:
         _add(context, directory)
     return context
 
