@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from rootless.cli.failures import warn
 from rootless.cli.options import Opts
-from rootless.cli.output import lines, write
+from rootless.cli.output import lines
+from rootless.cli.questions import agreed
 from rootless.cli.settings import Settings
 from rootless.engine.recover import refresh_all
 from storage.garbage import collect_garbage
@@ -15,7 +14,7 @@ from storage.prune import prune_images
 
 def command(settings: Settings, opts: Opts) -> int:
     """Ask (unless --force), remove, and print the ids of what is gone."""
-    if not opts.force and not _agreed(opts.all):
+    if not opts.force and not agreed(_warning(opts.all)):
         return 0
     store = settings.store()
     refresh_all(store, warn)  # containers that are gone use no image
@@ -24,7 +23,6 @@ def command(settings: Settings, opts: Opts) -> int:
     return 0
 
 
-def _agreed(all_unused: bool) -> bool:
+def _warning(all_unused: bool) -> str:
     what = "all images without at least one container associated to them" if all_unused else "all dangling images"
-    write(f"WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ")
-    return os.read(0, 100).strip().lower() in (b"y", b"yes")
+    return f"WARNING! This will remove {what}.\n"

@@ -15,7 +15,9 @@ GLOBAL = Command(
     (
         Option("--root", STR, "Keep images and containers in this directory", metavar="DIR"),
         Option("--runroot", STR, "Keep the state of running containers in this directory", metavar="DIR"),
-        Option("--storage-driver", STR, "How layers are stacked: overlay, fuse-overlayfs or vfs", metavar="DRIVER"),
+        Option(
+            "--storage-driver", STR, "How layers are stacked: overlay, fuse-overlayfs, btrfs or vfs", metavar="DRIVER"
+        ),
         Option("--log-level", CHOICE, "How much to tell: debug, info, warn or error", "warn", "LEVEL", LOG_LEVELS),
         Option("--version -v", BOOL, "Print the version"),
     ),
@@ -60,6 +62,7 @@ NOUNS = {
         "inspect": "container inspect",
         "list": "ps",
         "ls": "ps",
+        "prune": "container prune",
     },
     "image": {
         "exists": "image exists",
@@ -77,7 +80,11 @@ NOUNS = {
         "tag": "tag",
         "untag": "untag",
     },
-    "system": {"info": "info"},
+    "system": {
+        "df": "system df",
+        "info": "info",
+        "prune": "system prune",
+    },
     "volume": {
         "create": "volume create",
         "exists": "volume exists",
@@ -91,7 +98,7 @@ NOUNS = {
 }
 """Noun -> word after it -> name of the command in its table."""
 
-_TABLE_OF_NOUN = {"container": "containers", "image": "images", "volume": "volumes"}
+_TABLE_OF_NOUN = {"container": "containers", "image": "images", "system": "system", "volume": "volumes"}
 
 
 def command_named(name: str) -> Command:

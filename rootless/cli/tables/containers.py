@@ -69,6 +69,15 @@ TABLE = {
         module="inspect",
         fixed={"type": "container"},
     ),
+    "container prune": Command(
+        "container prune",
+        "Remove the containers that do not run.",
+        (
+            Option("--filter", LIST, "Only those that match (label=, label!=, until=)", metavar="KEY=VALUE"),
+            Option("--force -f", BOOL, "Do not ask"),
+        ),
+        module="container_prune",
+    ),
     "kill": Command(
         "kill",
         "Send a signal to running containers.",

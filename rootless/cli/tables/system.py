@@ -1,13 +1,35 @@
-"""Options of the verbs that are about this host and this program."""
+"""Options of the verbs that are about this host, this program, and the store as a whole."""
 
 from __future__ import annotations
 
-from rootless.cli.options import STR, Command, Option
+from rootless.cli.options import BOOL, LIST, STR, Command, Option
 
 _FORMAT = (Option("--format -f", STR, "Print with a Go template, or as json", metavar="TEMPLATE"),)
+_FORCE = Option("--force -f", BOOL, "Do not ask")
 
 TABLE = {
     "doctor": Command("doctor", "Check all that this host must provide, and say how to mend what is missing.", _FORMAT),
     "info": Command("info", "Describe this host and the store.", _FORMAT),
+    "system df": Command(
+        "system df",
+        "Show what images, containers and volumes take on the disk.",
+        (
+            Option("--format", STR, "Print with a Go template, or as json", metavar="TEMPLATE"),
+            Option("--verbose -v", BOOL, "Show each image, container and volume"),
+        ),
+        module="system_df",
+    ),
+    "system prune": Command(
+        "system prune",
+        "Remove what is not used: stopped containers, images without a name, interrupted downloads.",
+        (
+            Option("--all -a", BOOL, "All images that no container uses"),
+            Option("--blobs", BOOL, "Also the compressed blobs of layers, which takes a push longer then"),
+            Option("--filter", LIST, "Only those that match (label=, label!=, until=)", metavar="KEY=VALUE"),
+            _FORCE,
+            Option("--volumes", BOOL, "Also volumes that no container has, with all that is in them"),
+        ),
+        module="system_prune",
+    ),
     "version": Command("version", "Print the version.", _FORMAT),
 }
