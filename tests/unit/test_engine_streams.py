@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from rootless.engine.attach import Attachment, parse_detach_keys
 from rootless.engine.logs import Entry, _Printer, _tail_offset, entries, parse_time
 from rootless.engine.monitor.logfile import LogFile
-from rootless.engine.monitor.streams import Output, read
+from rootless.engine.monitor.loop import Monitor
+from rootless.engine.monitor.streams import POLLHUP, POLLIN, Output, read
 from rootless.errors import UsageError
 
 PIECES = st.lists(
@@ -175,3 +177,23 @@ def test_detach_keys_are_found_across_reads_and_nothing_else_is_lost(keys: bytes
 def test_entries_that_are_torn_are_no_entries() -> None:
     with pytest.raises(ValueError):
         Entry(b"2024-01-0")
+
+
+def test_a_container_that_waits_for_a_client_goes_on_when_the_client_hangs_up() -> None:
+    """The kernel may report the hang-up before it says that one could write: no attempt to write finds it then."""
+    reader, writer = os.pipe()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    state: dict[str, Any] = dict.fromkeys(("pidfd", "log", "error", "input", "server", "rootfs"), -1)
+    state |= {"pid": os.getpid(), "tty": False, "output": reader, "local_input": False, "helper": None}
+    monitor = Monitor({**state, "clients": [ours.detach()]})
+    (client,) = monitor._clients
+    while not monitor._paused:
+        os.write(writer, b"x" * 4096)
+        monitor._pump(reader)
+    theirs.close()
+    monitor._poller.current = client
+    monitor._client_ready(POLLIN | POLLHUP)
+    assert not monitor._paused
+    assert not monitor._clients
+    for fd in (reader, writer):
+        os.close(fd)
