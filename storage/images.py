@@ -12,6 +12,7 @@ from rootless.jsontext import loads
 from storage.database import transaction
 from storage.image_config import LIMIT, digest_hex, parse_config, unix_time
 from storage.lookup import Image, need_image
+from storage.manifest_lists import ManifestList, find_list, forget_list
 from storage.references import DEFAULT_TAG, parse
 from storage.sqlite import Connection
 from storage.store import Store
@@ -156,10 +157,12 @@ def full_name(text: str) -> str:
 
 
 def tag(store: Store, source: str, targets: Sequence[str]) -> None:
-    """Give the image `source` the names `targets`, which move here from where they are. Raises NotFoundError."""
+    """Give the image or manifest list `source` the names `targets`, which move here from where they are.
+
+    Raises NotFoundError."""
     names = [full_name(target) for target in targets]
     with transaction(store.db) as db:
-        image = need_image(db, source)
+        image = find_list(db, source) or need_image(db, source)
         db.executemany("INSERT OR REPLACE INTO image_names VALUES (?, ?)", [(name, image.id) for name in names])
 
 
@@ -168,7 +171,7 @@ def untag(store: Store, source: str, names: Sequence[str] = ()) -> None:
     was pulled. Raises NotFoundError."""
     wanted = [full_name(name) for name in names]
     with transaction(store.db) as db:
-        image = need_image(db, source)
+        image = find_list(db, source) or need_image(db, source)
         for name in wanted:
             if name not in image.names:
                 raise NotFoundError(f"untag {source}: it has no name {name}", exit_code=125)
@@ -192,14 +195,14 @@ def users_of(db: Connection, image_id: str) -> list[tuple[str, str, str]]:
 
 
 def remove(store: Store, reference: str, force: bool = False) -> Removed:
-    """Remove a name, and with its last name the image; by id, the image with all its names.
+    """Remove a name, and with its last name the image or the manifest list; by id, either with all its names.
 
     As Podman and Docker: an id with several names needs `force`; an image that containers use is a ConflictError with
     exit code 2 (`force`: the caller removes the containers first, see `users_of`). Files go with `collect_garbage`.
     """
     removed = Removed()
     with transaction(store.db) as db:
-        image = _need(db, reference)
+        image = find_list(db, reference) or _need(db, reference)
         name = name_meant(image, reference)
         if name and len(image.names) > 1:
             db.execute("DELETE FROM image_names WHERE name = ?", (name,))
@@ -210,10 +213,13 @@ def remove(store: Store, reference: str, force: bool = False) -> Removed:
                 f"removing image {reference}: it has several names: {', '.join(sorted(image.names))}",
                 "remove them one by one, or all with --force",
             )
-        refuse_if_used(db, image)
+        if isinstance(image, Image):
+            refuse_if_used(db, image)
+            forget_image(db, image.id)
+        else:
+            forget_list(db, image.id)
         removed.untagged += sorted(image.names)
         removed.deleted.append(image.id)
-        forget_image(db, image.id)
     return removed
 
 
@@ -246,7 +252,7 @@ def forget_image(db: Connection, image_id: str) -> None:
     db.execute("DELETE FROM images WHERE id = ?", (image_id,))
 
 
-def name_meant(image: Image, reference: str) -> str | None:
+def name_meant(image: Image | ManifestList, reference: str) -> str | None:
     """The one of the image's names that `reference` spells, or None where it is an id or a digest."""
     try:
         meant = parse(reference)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rootless.jsontext import loads
 
 TYPE_CHECKING = False
@@ -17,9 +19,12 @@ _QUERY = """SELECT id, manifest_digest, size, created, created_unix,
  (SELECT count(*) FROM containers WHERE image_id = i.id),
  {} FROM images i ORDER BY created_unix DESC, id"""
 
+_LISTS = """SELECT id, content, created, (SELECT group_concat(name, x'0a') FROM image_names WHERE image_id = l.id)
+ FROM manifest_lists l"""
+
 
 class ListedImage:
-    """One image. `id` in hex; `names` sorted; `digests` as "name@sha256:...", of which `pinned` are
+    """One image, or manifest list. `id` in hex; `names` sorted; `digests` as "name@sha256:...", of which `pinned` are
     those by which it was pulled; `digest` of the manifest with "sha256:";
     `size` in bytes extracted; `created` RFC 3339 or "", `created_unix` the same in seconds; `containers` made of it;
     `config` is the parsed configuration, {} unless it was asked for."""
@@ -56,8 +61,21 @@ class ListedImage:
 
 
 def list_images(connection: Connection, with_config: bool = False) -> list[ListedImage]:
-    """All images, newest first (by the time in their configuration)."""
-    return [ListedImage(row) for row in connection.execute(_QUERY.format("config" if with_config else "NULL"))]
+    """All images and manifest lists, newest first (by the time in their configuration)."""
+    images = [ListedImage(row) for row in connection.execute(_QUERY.format("config" if with_config else "NULL"))]
+    lists = connection.execute(_LISTS).fetchall()
+    if lists:
+        images += [_listed(*row) for row in lists]
+        images.sort(key=lambda image: -image.created_unix)
+    return images
+
+
+def _listed(id: str, content: bytes, created: float, names: str | None) -> ListedImage:
+    from storage.manifest_index import digest_of, oci_bytes
+
+    text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
+    digest = digest_of(oci_bytes(loads(bytes(content))))
+    return ListedImage((id, digest, len(content), text, created, names, None, None, 0, None))
 
 
 def repo_digests(image: ListedImage) -> list[str]:

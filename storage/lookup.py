@@ -44,7 +44,8 @@ def _image(row: tuple[Any, ...]) -> Image:
 def find_image(connection: Connection, reference: str) -> Image | None:
     """The image that `reference` names, or None. Tried in this order: a full id (with or without "sha256:"), a name
     (Docker's normalisation; then "localhost/", as Podman names what it builds; then the registries that registries.conf
-    searches), name@digest, a unique prefix of an id (3 digits or more).
+    searches), name@digest, a unique prefix of an id (3 digits or more). A manifest list stands for the image of this
+    machine's platform.
 
     Raises UsageError for text that is no reference, ConflictError where a prefix fits several images.
     """
@@ -52,7 +53,7 @@ def find_image(connection: Connection, reference: str) -> Image | None:
     is_hex = _HEX.issuperset(text)
     if len(text) == 64 and is_hex:
         row = connection.execute(_COLUMNS + "WHERE i.id = ?", (text,)).fetchone()
-        return _image(row) if row else None
+        return _image(row) if row else _of_list(connection, reference)
     if text is reference:
         row = _by_name(connection, parse(reference))
         if row is None and not names_registry(reference):
@@ -68,7 +69,16 @@ def find_image(connection: Connection, reference: str) -> Image | None:
             raise ConflictError(f"looking up image {reference}: several ids begin so: {found}", "give more digits")
         if rows:
             return _image(rows[0])
-    return None
+    return _of_list(connection, reference)
+
+
+def _of_list(connection: Connection, reference: str) -> Image | None:
+    """The image for this machine of a manifest list."""
+    if connection.execute("SELECT 1 FROM manifest_lists LIMIT 1").fetchone() is None:
+        return None
+    from storage.manifest_lists import image_of_list
+
+    return image_of_list(connection, reference)
 
 
 def need_image(connection: Connection, reference: str) -> Image:
@@ -76,7 +86,13 @@ def need_image(connection: Connection, reference: str) -> Image:
     image = find_image(connection, reference)
     if image is None:
         from rootless.errors import NotFoundError
+        from storage.manifest_lists import find_list
 
+        if find_list(connection, reference):
+            raise NotFoundError(
+                f"{reference}: the manifest list has no image for this machine here",
+                f"rootless manifest inspect {reference} shows what it lists",
+            )
         raise NotFoundError(f"{reference}: no such image here", "rootless images lists what there is")
     return image
 

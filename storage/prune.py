@@ -8,12 +8,13 @@ from storage.database import transaction
 from storage.image_filters import image_filter, split_filters
 from storage.images import forget_image
 from storage.listing import list_images
+from storage.manifest_lists import forget_list
 from storage.store import Store
 
 
 def prune_images(store: Store, filters: Iterable[str] = (), all_unused: bool = False) -> list[str]:
-    """Forget the images that no container uses and that have no name and were not pulled by digest (`all_unused`: those
-    too), of those that pass `filters`; their ids. Files go with `collect_garbage`."""
+    """Forget the images and manifest lists that no container uses and that have no name and were not pulled by digest
+    (`all_unused`: those too), of those that pass `filters`; their ids. Files go with `collect_garbage`."""
     pairs = split_filters(filters)
     pruned = []
     with transaction(store.db) as db:
@@ -21,5 +22,6 @@ def prune_images(store: Store, filters: Iterable[str] = (), all_unused: bool = F
         for image in list_images(db, with_config=True):
             if not image.containers and (all_unused or image.dangling) and passes(image):
                 forget_image(db, image.id)
+                forget_list(db, image.id)  # where it is one
                 pruned.append(image.id)
     return pruned

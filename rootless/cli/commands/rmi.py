@@ -11,6 +11,7 @@ from storage.garbage import collect_garbage
 from storage.images import Removed, remove, users_of
 from storage.listing import list_images
 from storage.lookup import find_image
+from storage.manifest_lists import find_list
 from storage.store import Store
 
 
@@ -37,7 +38,7 @@ def command(settings: Settings, opts: Opts) -> int:
 
 
 def _remove(store: Store, name: str, opts: Opts) -> Removed:
-    if opts.force:
+    if opts.force and find_list(store.db, name) is None:
         image = find_image(store.db, name)
         if image is None:
             return remove(store, name)

@@ -80,6 +80,15 @@ NOUNS = {
         "tag": "tag",
         "untag": "untag",
     },
+    "manifest": {
+        "add": "manifest add",
+        "annotate": "manifest annotate",
+        "create": "manifest create",
+        "exists": "manifest exists",
+        "inspect": "manifest inspect",
+        "remove": "manifest remove",
+        "rm": "manifest rm",
+    },
     "system": {
         "df": "system df",
         "info": "info",
@@ -98,7 +107,13 @@ NOUNS = {
 }
 """Noun -> word after it -> name of the command in its table."""
 
-_TABLE_OF_NOUN = {"container": "containers", "image": "images", "system": "system", "volume": "volumes"}
+_TABLE_OF_NOUN = {
+    "container": "containers",
+    "image": "images",
+    "manifest": "manifests",
+    "system": "system",
+    "volume": "volumes",
+}
 
 
 def command_named(name: str) -> Command:

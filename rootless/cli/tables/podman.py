@@ -84,6 +84,20 @@ _FLAGS = {
     "system df": "format verbose/v",
     "system prune": "all/a build external filter force/f volumes",
     "system reset": "force/f",
+    "manifest add": (
+        "all annotation arch artifact artifact-config artifact-config-type artifact-exclude-titles "
+        "artifact-layer-type artifact-subject artifact-type authfile cert-dir creds features os os-version tls-verify "
+        "variant"
+    ),
+    "manifest annotate": "annotation arch features index os os-features os-version subject variant",
+    "manifest create": "all amend/a annotation tls-verify",
+    "manifest inspect": "authfile tls-verify",
+    "manifest push": (
+        "add-compression all authfile cert-dir compression-format compression-level creds digestfile "
+        "force-compression format/f quiet/q remove-signatures rm sign-by sign-by-sigstore "
+        "sign-by-sigstore-private-key sign-passphrase-file tls-verify"
+    ),
+    "manifest rm": "ignore/i",
     "volume create": "driver/d ignore label/l opt/o",
     "volume inspect": "all/a format/f",
     "volume ls": "filter/f format noheading/n quiet/q",

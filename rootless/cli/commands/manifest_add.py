@@ -1,0 +1,33 @@
+"""`manifest add`: more entries for a manifest list."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rootless.cli.options import Opts
+from rootless.cli.output import write
+from rootless.cli.settings import Settings
+from storage.manifest_index import Marks, annotations_of, marked
+from storage.manifest_lists import edit_list, need_list
+from storage.manifest_sources import find_members
+from storage.registry.asking import access_of
+
+
+def command(settings: Settings, opts: Opts) -> int:
+    """Add all of `opts.images`, or nothing where one of them cannot be found; prints the id of the list."""
+    marks = Marks(
+        opts.arch,
+        opts.os,
+        opts.os_version,
+        opts.variant,
+        tuple(opts.features),
+        annotations=annotations_of(opts.annotation),
+    )
+    store = settings.store()
+    list_id = need_list(store.db, opts.list).id
+    access = access_of(opts.tls_verify, opts.authfile, opts.creds)
+    members = [member for text in opts.images for member in find_members(store, text, opts.all, access)]
+    changed = [replace(member, entry=marked(member.entry, marks)) for member in members]
+    edit_list(store, list_id, lambda index: index, changed)
+    write(list_id + "\n")
+    return 0

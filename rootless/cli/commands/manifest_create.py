@@ -1,0 +1,22 @@
+"""`manifest create`: a manifest list, empty or of images."""
+
+from __future__ import annotations
+
+from rootless.cli.options import Opts
+from rootless.cli.output import write
+from rootless.cli.settings import Settings
+from storage.manifest_index import annotations_of
+from storage.manifest_lists import check_new_name, create_list
+from storage.manifest_sources import find_members
+from storage.registry.asking import access_of
+
+
+def command(settings: Settings, opts: Opts) -> int:
+    """Make the list `opts.list` and print its id; nothing is made where one of `opts.images` cannot be found."""
+    annotations = annotations_of(opts.annotation)
+    store = settings.store()
+    check_new_name(store, opts.list, opts.amend)
+    access = access_of(opts.tls_verify)
+    members = [member for text in opts.images for member in find_members(store, text, opts.all, access)]
+    write(create_list(store, opts.list, members, annotations, opts.amend) + "\n")
+    return 0

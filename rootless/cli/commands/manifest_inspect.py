@@ -1,0 +1,35 @@
+"""`manifest inspect`: a manifest list as JSON."""
+
+from __future__ import annotations
+
+from rootless.cli.failures import warn
+from rootless.cli.options import Opts
+from rootless.cli.output import pretty_json, write
+from rootless.cli.settings import Settings
+from rootless.errors import RootlessError
+from rootless.jsontext import loads
+from storage.manifest_index import oci
+from storage.manifest_lists import find_list
+from storage.manifest_sources import remote_manifest
+from storage.references import split_transport
+from storage.registry.asking import access_of
+from storage.registry.manifests import Manifest, parse_manifest
+
+
+def command(settings: Settings, opts: Opts) -> int:
+    """Print the list `opts.image` of this store, else what a registry has under that name."""
+    transport, name = split_transport(opts.image)
+    found = find_list(settings.store().db, opts.image) if not transport else None
+    if found is not None:
+        write(pretty_json(oci(found.index)) + "\n")
+        return 0
+    try:
+        raw = remote_manifest(name if transport == "docker" else opts.image, access_of(opts.tls_verify, opts.authfile))
+    except RootlessError as error:
+        if not transport:
+            error.message += "; and there is no such manifest list here"
+        raise
+    if isinstance(parse_manifest(raw.data, raw.media_type, f"inspecting {opts.image}"), Manifest):
+        warn(f"{opts.image} is a single image, not a manifest list")
+    write(pretty_json(loads(raw.data)) + "\n")
+    return 0
