@@ -17,6 +17,7 @@ from storage.images import AddedLayer, add_image, present_layer
 from storage.lease import Lease
 from storage.lookup import Image, find_image
 from storage.platforms import Platform, host_platform
+from storage.policy import DOCKER, Verdict, docker_scopes
 from storage.policy import check as check_policy
 from storage.progress import Progress
 from storage.references import LOADABLE, Reference, split_transport
@@ -124,16 +125,16 @@ class _Pull:
         """Try what `text` may mean, in each place where it may be; the first that has it wins."""
         faults: list[RootlessError] = []
         for reference in self._conf.candidates(text):
-            check_policy(reference)
+            verdict = check_policy(DOCKER, docker_scopes(reference), f"pulling {reference}")
             for endpoint in with_tls_verify(self._conf.endpoints(reference), self._tls_verify):
                 self._progress.note(_trying(reference, endpoint))
                 try:
-                    return self._from_endpoint(reference, endpoint)
+                    return self._from_endpoint(reference, endpoint, verdict)
                 except (RegistryError, NotFoundError, ImageError) as fault:
                     faults.append(fault)
         raise _summary(text, faults)
 
-    def _from_endpoint(self, reference: Reference, endpoint: Endpoint) -> str:
+    def _from_endpoint(self, reference: Reference, endpoint: Endpoint, verdict: Verdict) -> str:
         from storage.registry.client import Client
         from storage.registry.patience import Pauses
 
@@ -148,18 +149,28 @@ class _Pull:
         client = Client(endpoint, credentials, where, Pauses(self._patience, cancel))
         try:
             with Lease(self._store) as lease:
-                return self._from_client(reference, client, where, lease, cancel)
+                return self._from_client(reference, client, verdict, where, lease, cancel)
         finally:
             client.close()
 
     def _from_client(
-        self, reference: Reference, client: Client, where: str, lease: Lease, cancel: threading.Event
+        self,
+        reference: Reference,
+        client: Client,
+        verdict: Verdict,
+        where: str,
+        lease: Lease,
+        cancel: threading.Event,
     ) -> str:
         raw = client.manifest(reference.digest or reference.tag or "latest")
         digests = [raw.digest]
         raw, manifest = self._resolve(client, raw, where)
         if raw.digest not in digests:
             digests.append(raw.digest)
+        if verdict.signed:
+            from storage.signatures.verify import Examination
+
+            Examination(verdict, reference, raw.digest, client, where).check()
         config_bytes = self._config(client, manifest)
         config = parse_config(config_bytes, where)
         self._warn_of_platform(_platform_of(config), where)

@@ -40,6 +40,7 @@ class Client:
 
     def __init__(self, endpoint: Endpoint, credentials: Credentials | None, where: str, pauses: Pauses) -> None:
         self.host = endpoint.host
+        self.repository = endpoint.repository
         self._where = where
         self._pauses = pauses
         self._session = Session(endpoint, credentials, pauses)
@@ -66,9 +67,9 @@ class Client:
             raise ImageError(f"{what}: it was asked for {reference} and has sent {digest}")
         return RawManifest(data, media_type, digest)
 
-    def document(self, blob: manifests.Descriptor) -> bytes:
+    def document(self, blob: manifests.Descriptor, called: str = "configuration") -> bytes:
         """A small blob, checked against its digest. Raises NotFoundError, RegistryError, ImageError."""
-        what = f"{self._where}: asking {self.host} for the configuration sha256:{blob.digest[:12]}"
+        what = f"{self._where}: asking {self.host} for the {called} sha256:{blob.digest[:12]}"
 
         def get() -> bytes:
             response = self._session.get(f"blobs/sha256:{blob.digest}", {}, what)
