@@ -38,6 +38,7 @@ _COMPLETION_HELP = {
 _NOUN_HELP = {
     "container": "Work with containers.",
     "image": "Work with images.",
+    "manifest": "Work on manifest lists: one name for images of several platforms.",
     "system": "Look at this host.",
     "volume": "Work with volumes.",
 }
