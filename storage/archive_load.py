@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storage.archive_formats import ArchivedImage, ArchivedLayer, read_images
@@ -33,23 +34,29 @@ def load_archive(store: Store, path: str, progress: Progress | None = None) -> l
     try:
         images = read_images(source)
         with Lease(store) as lease:
-            layers = {layer.diff_id: layer for image in images for layer in image.layers}
-            lease.protect(
-                {*layers, *(layer.digest for layer in layers.values() if layer.digest)},
-            )
-            missing = []
-            known: dict[str, AddedLayer] = {}
-            for layer in layers.values():
-                present = present_layer(store, layer.diff_id)
-                if present:
-                    known[layer.diff_id] = present
-                    progress.done(layer.diff_id, "already here")
-                else:
-                    missing.append(_feed(layer))
-            known |= feed_layers(store, missing, progress)
-            return [_add(store, image, known) for image in images]
+            return add_archived(store, lease, images, progress)
     finally:
         source.close()
+
+
+def add_archived(store: Store, lease: Lease, images: Sequence[ArchivedImage], progress: Progress) -> list[Loaded]:
+    """Extract the layers of these images that are not here yet, and record the images under the names that they have.
+
+    The archive stays open meanwhile. Raises ImageError, StorageError.
+    """
+    layers = {layer.diff_id: layer for image in images for layer in image.layers}
+    lease.protect({*layers, *(layer.digest for layer in layers.values() if layer.digest)})
+    missing = []
+    known: dict[str, AddedLayer] = {}
+    for layer in layers.values():
+        present = present_layer(store, layer.diff_id)
+        if present:
+            known[layer.diff_id] = present
+            progress.done(layer.diff_id, "already here")
+        else:
+            missing.append(_feed(layer))
+    known |= feed_layers(store, missing, progress)
+    return [_add(store, image, known) for image in images]
 
 
 def _feed(layer: ArchivedLayer) -> Feed:

@@ -52,13 +52,22 @@ def extract(
     return stream.digest(), extractor.size, stream.length, extractor.entries, extractor.squashed, extractor.skipped
 
 
-def rebuild(layer_fd: int, out_fd: int) -> tuple[str, int]:
-    """Write the layer's tar to `out_fd`; (digest of what was written in hex, its length)."""
+def rebuild(layer_fd: int, out_fd: int, at: int | None) -> tuple[str, int]:
+    """Write the layer's tar to `out_fd`, at the offset `at` or (None) where it stands; (digest of what was written in
+    hex, its length)."""
     digest = hashlib.sha256()
+    place = at
 
-    def write(data: bytes) -> None:
+    def write(data: memoryview) -> None:
+        nonlocal place
         digest.update(data)
-        write_all(out_fd, data)
+        if place is None:
+            write_all(out_fd, data)
+            return
+        while data:
+            done = os.pwrite(out_fd, data, place)
+            place += done
+            data = data[done:]
 
     length = rebuild_tar(layer_fd, write)
     return digest.hexdigest(), length

@@ -102,6 +102,33 @@ class LayerExtraction:
             self._lock = -1
 
 
+class LayerRebuild:
+    """The tar of one layer on its way out."""
+
+    def __init__(self, child: Child, diff_id: str, hint: str | None) -> None:
+        self._child = child
+        self._diff_id = diff_id
+        self._hint = hint
+
+    def finish(self) -> int:
+        """Wait for the child: the length of the tar. Raises StorageError where the layer is damaged."""
+        try:
+            found, length = self._child.result()
+        except StorageError as error:
+            error.hint = error.hint or self._hint
+            raise
+        if found != self._diff_id:
+            raise StorageError(
+                f"rebuilding the layer {self._diff_id[:12]}: its files were changed (they make sha256:{found[:12]})",
+                "remove the image and pull or load it again",
+            )
+        return int(length)
+
+    def abort(self) -> None:
+        """End the child."""
+        self._child.kill()
+
+
 class LayerStore:
     """Layers of the store at `layout`; `user_namespace()` gives the mapped namespace when it is first needed, and
     `single()` says whether it has one id only."""
@@ -223,23 +250,19 @@ class LayerStore:
 
         Raises StorageError where the result is not what the diffID says: the layer is damaged.
         """
+        return self.start_rebuild(diff_id, out_fd).finish()
+
+    def start_rebuild(self, diff_id: str, out_fd: int, at: int | None = None) -> LayerRebuild:
+        """Begin what `rebuild` does, in a child; at the offset `at` of a file where one is given."""
         from storage import layer_child
 
         layer_child.preload()
         layer = os.open(self._layout.layer(self.name(diff_id)), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            found, length = self._user_namespace().run(layer_child.rebuild, layer, out_fd, keep_fds=[layer, out_fd])
-        except StorageError as error:
-            error.hint = error.hint or (UNMAPPED if self._single() else None)
-            raise
+            child = self._user_namespace().spawn(layer_child.rebuild, layer, out_fd, at, keep_fds=[layer, out_fd])
         finally:
             os.close(layer)
-        if found != diff_id:
-            raise StorageError(
-                f"rebuilding the layer {diff_id[:12]}: its files were changed (they make sha256:{found[:12]})",
-                "remove the image and pull or load it again",
-            )
-        return length
+        return LayerRebuild(child, diff_id, UNMAPPED if self._single() else None)
 
     def settle(self, diff_ids: Sequence[str]) -> None:
         """Complete the layers of an image (bottom first) by what only those below can tell: see `storage.settle`.

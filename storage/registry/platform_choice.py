@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rootless.errors import ImageError, UsageError
 from storage.platforms import Platform, host_platform
@@ -52,18 +52,21 @@ def choose(index: Index, wanted: Platform, where: str) -> IndexEntry:
     """The entry that suits `wanted` best. Raises ImageError, listing the platforms that there are."""
     if len(index.entries) == 1 and index.entries[0].platform is None:
         return index.entries[0]
-    best: tuple[int, IndexEntry] | None = None
-    for entry in index.entries:
-        rank = _rank(entry.platform, wanted) if entry.platform else None
-        if rank is not None and (best is None or rank < best[0]):
-            best = (rank, entry)
+    best = best_of([entry.platform for entry in index.entries], wanted)
     if best is None:
         listed = available(entry.platform for entry in index.entries if entry.platform)
         raise ImageError(
             f"{where}: there is no image for {wanted}, only for {listed or 'no platform at all'}",
             "choose one of them with --platform (running it needs that processor, or qemu-user)" if listed else None,
         )
-    return best[1]
+    return index.entries[best]
+
+
+def best_of(platforms: Sequence[Platform | None], wanted: Platform) -> int | None:
+    """The number of the platform that suits `wanted` best, the first of several; None where none does."""
+    ranks = [_rank(platform, wanted) if platform else None for platform in platforms]
+    suiting = [rank for rank in ranks if rank is not None]
+    return ranks.index(min(suiting)) if suiting else None
 
 
 def suits(found: Platform, wanted: Platform) -> bool:

@@ -26,6 +26,7 @@ _FILE = struct.Struct("<cIII")
 _WINDOW = struct.Struct("<QQ")
 _FLUSH = 512
 CHUNK = 1 << 20
+_WINDOW_BUFFER = 1 << 18  # what is read of files stays in the processor's cache until it is hashed and written
 
 Lost = dict[bytes, list[tuple[int, int]]]
 
@@ -114,16 +115,17 @@ class _Segments:
         return self._buffer[at : at + count]
 
 
-def rebuild(layer_fd: int, write: Callable[[bytes], object]) -> int:
+def rebuild(layer_fd: int, write: Callable[[memoryview], object]) -> int:
     """Write the tar of the layer whose directory is open as `layer_fd`, in pieces; returns its length in bytes.
 
-    The caller hashes the pieces and compares with the diffID. It must be able to read every file of the layer, so it
-    runs in the mapped user namespace. Raises StorageError where the record or a file is damaged.
+    A piece is to be used before `write` returns. The caller hashes them and compares with the diffID. It must be able
+    to read every file of the layer, so it runs in the mapped user namespace. Raises StorageError where the record or a
+    file is damaged.
     """
     record = os.open("record", os.O_RDONLY | os.O_CLOEXEC, dir_fd=layer_fd)
     diff = os.open("diff", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=layer_fd)
     try:
-        return _rebuild(_Segments(record), diff, layer_fd, _read_lost(layer_fd), write)
+        return _rebuild(_Segments(record), diff, layer_fd, _read_lost(layer_fd), _Gathered(write))
     finally:
         os.close(record)
         os.close(diff)
@@ -145,13 +147,49 @@ def write_lost(layer_fd: int, lost: Lost) -> None:
         file.write(marshal.dumps(lost))
 
 
-def _rebuild(segments: _Segments, diff: int, layer_fd: int, lost: Lost, write: Callable[[bytes], object]) -> int:
-    total = 0
+class _Gathered:
+    """Collects headers and small files, so that not each of them costs a system call and a hash update of its own."""
+
+    def __init__(self, write: Callable[[memoryview], object]) -> None:
+        self._write = write
+        self._view = memoryview(bytearray(_WINDOW_BUFFER))
+        self._filled = 0
+        self.total = 0
+
+    def raw(self, data: bytes) -> None:
+        length = len(data)
+        if length > _WINDOW_BUFFER - self._filled:
+            self.flush()
+        if length > _WINDOW_BUFFER:
+            self._write(memoryview(data))
+            self.total += length
+        else:
+            self._view[self._filled : self._filled + length] = data
+            self._filled += length
+
+    def window(self, fd: int, path: bytes, offset: int, length: int) -> None:
+        while length:
+            if self._filled == _WINDOW_BUFFER:
+                self.flush()
+            count = os.preadv(fd, [self._view[self._filled : self._filled + length]], offset)
+            if not count:
+                raise StorageError(f"rebuilding a layer: {path!r} is shorter than it was")
+            self._filled += count
+            offset += count
+            length -= count
+
+    def flush(self) -> None:
+        if self._filled:
+            self._write(self._view[: self._filled])
+            self.total += self._filled
+            self._filled = 0
+
+
+def _rebuild(segments: _Segments, diff: int, layer_fd: int, lost: Lost, out: _Gathered) -> int:
     while kind := segments.take(1):
         if kind == b"R":
             (length,) = struct.unpack("<I", segments.take(4))
-            write(segments.take(length))
-            total += length
+            out.raw(segments.take(length))
             continue
         sequence, path_length, count = struct.unpack("<III", segments.take(12))
         path = segments.take(path_length)
@@ -166,21 +204,11 @@ def _rebuild(segments: _Segments, diff: int, layer_fd: int, lost: Lost, write: C
             raise StorageError(f"rebuilding a layer: {path!r}: {error.strerror}") from None
         try:
             for offset, length in windows:
-                _copy_window(fd, path, offset, length, write)
-                total += length
+                out.window(fd, path, offset, length)
         finally:
             os.close(fd)
-    return total
-
-
-def _copy_window(fd: int, path: bytes, offset: int, length: int, write: Callable[[bytes], object]) -> None:
-    while length:
-        data = os.pread(fd, min(length, CHUNK), offset)
-        if not data:
-            raise StorageError(f"rebuilding a layer: {path!r} is shorter than it was")
-        write(data)
-        offset += len(data)
-        length -= len(data)
+    out.flush()
+    return out.total
 
 
 def _place(path: bytes, sequence: int, lost: Lost) -> tuple[bool, bytes]:
