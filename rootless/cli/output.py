@@ -79,13 +79,13 @@ def _pretty(value: Any, newline: str, indent: str) -> str:
     return dumps(value)
 
 
-def human_size(size: float) -> str:
-    """Bytes in decimal units with three significant digits: "512 B", "8.09 MB"."""
+def human_size(size: float, digits: int = 3) -> str:
+    """Bytes in decimal units with as many significant digits: "512 B", "8.09 MB"."""
     unit = 0
-    while size >= 999.5 and unit < len(_DECIMAL) - 1:
+    while size >= 1000 - 500 / 10**digits and unit < len(_DECIMAL) - 1:
         size /= 1000
         unit += 1
-    return f"{size:.3g} {_DECIMAL[unit]}"
+    return f"{size:.{digits}g} {_DECIMAL[unit]}"
 
 
 def compact_size(size: float) -> str:

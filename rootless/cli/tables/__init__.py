@@ -41,6 +41,7 @@ VERBS = {
     "port": "containers",
     "ps": "containers",
     "pull": "images",
+    "push": "registries",
     "restart": "containers",
     "rm": "containers",
     "rmi": "images",
@@ -74,10 +75,12 @@ NOUNS = {
         "ls": "images",
         "prune": "image prune",
         "pull": "pull",
+        "push": "push",
         "rm": "rmi",
         "remove": "rmi",
         "save": "save",
         "tag": "tag",
+        "tree": "image tree",
         "untag": "untag",
     },
     "manifest": {
@@ -93,6 +96,7 @@ NOUNS = {
         "df": "system df",
         "info": "info",
         "prune": "system prune",
+        "reset": "system reset",
     },
     "volume": {
         "create": "volume create",

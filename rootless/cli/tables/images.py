@@ -46,6 +46,13 @@ TABLE = {
         ),
         module="image_prune",
     ),
+    "image tree": Command(
+        "image tree",
+        "Show the layers of an image as a tree.",
+        (Option("--whatrequires", BOOL, "Show what stands on the image's highest layer"),),
+        _IMAGE,
+        module="image_tree",
+    ),
     "images": Command(
         "images",
         "List images.",

@@ -78,6 +78,7 @@ _FLAGS = {
     "container exists": "external",
     "container inspect": "format/f latest/l size/s",
     "image inspect": "format/f",
+    "image tree": "whatrequires",
     "image prune": "all/a build-cache external filter force/f",
     "container prune": "filter force/f",
     "system check": "force/f max/m quick/q repair/r",
