@@ -31,5 +31,11 @@ TABLE = {
         ),
         module="system_prune",
     ),
+    "system reset": Command(
+        "system reset",
+        "Stop and remove all containers, and delete all images and volumes, and the store itself.",
+        (_FORCE,),
+        module="system_reset",
+    ),
     "version": Command("version", "Print the version.", _FORMAT),
 }
