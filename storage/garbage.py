@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from storage.blobs import remove_parts, remove_unlocked
 from storage.database import transaction
+from storage.drivers.bases import unused as unused_bases
 from storage.layer_names import copies
 from storage.lease import live_leases
 from storage.sqlite import Connection
@@ -60,6 +61,8 @@ def collect_garbage(store: Store, downloads: bool = False) -> Freed:
             freed.size += size + (blob_size or 0)
             if blob:
                 freed.blobs.append(blob)
+        for name in unused_bases(layout, image_chains(db)):
+            _move_away(store, f"{layout.bases}/{name}", moved)
         if not leases:
             _sweep(store, db, layers, set(blobs).difference(freed.blobs), moved)
             if downloads:
@@ -72,6 +75,14 @@ def collect_garbage(store: Store, downloads: bool = False) -> Freed:
     for path in moved:
         store.layers.delete_unlocked(path)
     return freed
+
+
+def image_chains(db: Connection) -> list[list[str]]:
+    """The layers (diffIDs, lowest first) of each image."""
+    chains: dict[str, list[str]] = {}
+    for image_id, diff_id in db.execute("SELECT image_id, diff_id FROM image_layers ORDER BY image_id, position"):
+        chains.setdefault(image_id, []).append(diff_id)
+    return list(chains.values())
 
 
 def _move_away(store: Store, path: str, moved: list[str]) -> None:

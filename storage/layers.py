@@ -21,7 +21,7 @@ import rootless
 from rootless.errors import ImageError, RootlessError, StorageError
 from rootless.kernel.files import remove_tree, sync_path
 from storage.blobs import RESUMABLE_SECONDS, remove_parts
-from storage.drafts import stale_drafts
+from storage.drafts import locked_directory, stale_drafts
 from storage.drivers import UNMAPPED
 from storage.layer_names import OWNERS, copies, name_of
 from storage.layout import Layout
@@ -193,7 +193,7 @@ class LayerStore:
         self.sweep()
         if rootless.debug:
             rootless.debug(f"extracting layer {expected or '(of any content)'}")
-        place, lock = self._locked_place()
+        place, lock = locked_directory(self._layout, "layer-")
         opened: list[int] = []
         try:
             opened += _prepare(place)
@@ -215,24 +215,6 @@ class LayerStore:
             for fd in opened:
                 os.close(fd)
         return LayerExtraction(self, place, lock, child, writer, expected)
-
-    def _locked_place(self) -> tuple[str, int]:
-        """A new directory in tmp/ and the descriptor that locks it. A sweep may remove it between the two steps."""
-        while True:
-            place = f"{self._layout.tmp}/layer-{os.urandom(8).hex()}"
-            try:
-                os.mkdir(place, 0o700)
-                try:
-                    lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                except FileNotFoundError:
-                    continue
-            except OSError as error:
-                self._try_delete(place)
-                raise StorageError(f"making {place}: {error.strerror}") from None
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if os.fstat(lock).st_nlink:
-                return place, lock
-            os.close(lock)
 
     def put(self, place: str, diff_id: str) -> None:
         """Rename a finished layer into place; where another process was faster, theirs stays."""
@@ -328,7 +310,7 @@ class LayerStore:
             return
         self._swept = True
         for name in os.listdir(self._layout.tmp):
-            if not name.startswith(("layer-", "gone-")):
+            if not name.startswith(("layer-", "base-", "gone-")):
                 continue
             self.delete_unlocked(f"{self._layout.tmp}/{name}")
         for path in stale_drafts(self._layout):

@@ -4,6 +4,7 @@
 <root>/layers/<diffID>/diff        an extracted layer, stacked by the drivers
 <root>/layers/<diffID>/record      how to rebuild its tar
 <root>/layers/<diffID>.single/     the same layer, where it has other owners than root, for users with one id
+<root>/bases/<chainID>/rootfs      all layers of an image, one over another, for drivers that need them so
 <root>/containers/<id>/            config.json, log, and what the driver keeps: upper, work, rootfs
 <root>/volumes/<name>/_data
 <root>/db.sqlite
@@ -23,12 +24,13 @@ from rootless.paths import make_private
 class Layout:
     """Paths of the store at `root` (absolute). Computing a path touches no file; `create` makes the directories."""
 
-    __slots__ = ("blobs", "containers", "database", "driver_file", "layers", "root", "tmp", "volumes")
+    __slots__ = ("bases", "blobs", "containers", "database", "driver_file", "layers", "root", "tmp", "volumes")
 
     def __init__(self, root: str) -> None:
         self.root = root
         self.blobs = root + "/blobs/sha256"
         self.layers = root + "/layers"
+        self.bases = root + "/bases"
         self.containers = root + "/containers"
         self.volumes = root + "/volumes"
         self.database = root + "/db.sqlite"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import Rootless
+from tests.support.filesystems import directory_on
 from tests.support.images import NAME, busybox_archive
 from tests.support.leaks import assert_nothing_left, processes_of
+from tests.support.removal import remove_store as remove_store
 
-DRIVERS = ("overlay", "fuse-overlayfs", "vfs")
+DRIVERS = ("overlay", "fuse-overlayfs", "btrfs", "vfs")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,18 +32,6 @@ def need(*commands: str) -> None:
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-
-
-def remove_store(place: Path) -> None:
-    """Delete a store whose files partly belong to subordinate ids."""
-    shutil.rmtree(place, ignore_errors=True)
-    if place.exists():
-        code = (
-            "import sys, shutil; from rootless.kernel.idmaps import default_user_map; "
-            "from rootless.kernel.userns import UserNamespace; "
-            "UserNamespace.create(default_user_map()).run(shutil.rmtree, sys.argv[1])"
-        )
-        subprocess.run([sys.executable, "-c", code, str(place)], check=False)
 
 
 @pytest.fixture(scope="session")
@@ -79,9 +68,10 @@ def each_driver(request: pytest.FixtureRequest, tmp_path: Path, busybox: Path) -
     """The command on a store of its own with the busybox image, once for each storage driver."""
     if request.param == "fuse-overlayfs":
         need("fuse-overlayfs")
-    for command in _own_store(tmp_path, request.param):
-        command("load", "-q", "-i", str(busybox))
-        yield command
+    with nullcontext(tmp_path) if request.param != "btrfs" else directory_on("btrfs") as place:
+        for command in _own_store(place, request.param):
+            command("load", "-q", "-i", str(busybox))
+            yield command
 
 
 def _own_store(tmp_path: Path, driver: str | None) -> Iterator[Rootless]:

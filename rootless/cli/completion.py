@@ -10,7 +10,7 @@ from rootless.cli.options import Argument, Option
 
 Completer = Callable[[typer.Context, str], list[str]]
 
-_VALUES = {"network": ("host", "none", "slirp4netns"), "storage_driver": ("fuse-overlayfs", "overlay", "vfs")}
+_VALUES = {"network": ("host", "none", "slirp4netns"), "storage_driver": ("btrfs", "fuse-overlayfs", "overlay", "vfs")}
 
 
 def of_option(option: Option) -> Completer | None:

@@ -100,7 +100,7 @@ def _store(store: Store) -> dict[str, Any]:
     total = sum(states.values())
     running, paused = states.get("running", 0), states.get("paused", 0)
     kind = mount_of(store.layout.root).fstype
-    overlay = store.driver != "vfs"
+    overlay = "overlay" in store.driver
     return {
         "configFile": f"{user_directory()}/storage.conf",
         "containerStore": {"number": total, "paused": paused, "running": running, "stopped": total - running - paused},

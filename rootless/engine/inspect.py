@@ -154,7 +154,7 @@ def _state(container: Container) -> dict[str, Any]:
 
 def _graph_driver(store: Store, container: Container, directory: str) -> dict[str, Any]:
     data = {"MergedDir": directory + "/merged", "UpperDir": directory + "/upper", "WorkDir": directory + "/work"}
-    if container.driver == "vfs":
+    if container.driver in ("btrfs", "vfs"):
         data = {"MergedDir": directory + "/rootfs"}
     else:
         from rootless.engine.records import layers_of

@@ -20,6 +20,8 @@ _OPENAT2 = 437  # on every architecture
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
+_ROOT_INODE = 256  # of every subvolume's uppermost directory on btrfs; elsewhere it may be anything's
+
 # How deep `remove_tree` goes before it moves a directory up: it holds one descriptor for each level.
 _DEEPEST = 24
 
@@ -128,6 +130,9 @@ def _remove(parent: int, name: str, path: str, depth: int, top: int, moved: list
             return
     try:
         directory = _open_directory(parent, name)
+        if os.fstat(directory).st_ino == _ROOT_INODE and _remove_subvolume(parent, name, path, directory, failed):
+            os.close(directory)
+            return
     except OSError:
         failed.append(path)
         return
@@ -155,6 +160,32 @@ def _remove(parent: int, name: str, path: str, depth: int, top: int, moved: list
     except OSError:
         if len(failed) == before:
             failed.append(path)
+
+
+def _remove_subvolume(parent: int, name: str, path: str, root: int, failed: list[str]) -> bool:
+    """Delete the directory `name`, open as `root`, where it may be a subvolume of btrfs; False where it is none.
+
+    At once where that is allowed, else it is emptied, also where its maker has forbidden that. Nothing can be moved out
+    of it: what is deep is moved up to its root.
+    """
+    if os.fstat(root).st_dev == os.fstat(parent).st_dev:
+        return False
+    from rootless.kernel.btrfs import destroy_subvolume, make_writable
+
+    if destroy_subvolume(parent, name):
+        return True
+    make_writable(root)
+    before = len(failed)
+    moved = os.listdir(root)
+    while moved:
+        entry = moved.pop()
+        _remove(root, entry, f"{path}/{entry}", 1, root, moved, failed)
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except OSError:
+        if len(failed) == before:
+            failed.append(path)
+    return True
 
 
 def _open_directory(parent: int, name: str) -> int:

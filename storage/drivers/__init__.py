@@ -2,6 +2,7 @@
 
     overlay          the kernel's overlay file system in the container's user namespace
     fuse-overlayfs   the same by a process, where the kernel's is refused
+    btrfs            a snapshot of a subvolume that holds all layers, where the store lies on btrfs
     vfs              a copy of all layers for each container, by reflink where the file system has it
 
 `choose_driver` decides, `prepare` makes what the container needs on disk, `rootfs_plan` says in plain values how to
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 OVERLAY = "overlay"
 FUSE_OVERLAYFS = "fuse-overlayfs"
+BTRFS = "btrfs"
 VFS = "vfs"
-DRIVERS = (OVERLAY, FUSE_OVERLAYFS, VFS)
+DRIVERS = (OVERLAY, FUSE_OVERLAYFS, BTRFS, VFS)
+WHOLE = (BTRFS, VFS)  # a container has all its files in a directory of its own, nothing is stacked
 
 UNMAPPED = (
     "where it belongs to an id that is not mapped now (no_new_privs, no newuidmap), do this where it is: "
@@ -74,7 +77,8 @@ def _remembered(layout: Layout) -> dict[str, Any] | None:
     try:
         with open(layout.driver_file, "rb", buffering=0) as file:
             found: dict[str, Any] = jsontext.loads(file.read())
-        valid = found["kernel"] == os.uname().release and found["root"] == layout.root and found["default"] in DRIVERS
+        here = found["kernel"] == os.uname().release and found["root"] == layout.root
+        valid = here and found["drivers"] == list(DRIVERS) and found["default"] in DRIVERS
         # vfs is the last resort: look each time whether there is something better by now
         if valid and found["default"] == VFS:
             from storage.drivers.probe import programs
@@ -100,6 +104,10 @@ def prepare(
         from storage.drivers.vfs import build
 
         build(layout, container_dir, diff_ids, user_namespace)
+    elif driver == BTRFS:
+        from storage.drivers.btrfs import build_snapshot
+
+        build_snapshot(layout, container_dir, diff_ids, user_namespace)
     else:
         from storage.drivers.overlay import make_upper
 
@@ -117,13 +125,14 @@ def rootfs_plan(
     """How to mount the root file system, for `mount_rootfs`: plain values, which marshal takes.
 
     `read_only` is for looking at layers: nothing can be written, not even mount points can be made (a read-only
-    container needs those; the runtime makes it read-only when they are there). vfs mounts its copy read-only.
+    container needs those; the runtime makes it read-only when they are there). vfs and btrfs mount the container's own
+    files so.
     `volatile` is for containers that are removed when they end: what they wrote need not reach the disk.
     """
     if rootless.debug:
         rootless.debug(f"root file system of {container_dir}: {driver} of layers {' '.join(diff_ids) or '(none)'}")
-    if driver == VFS:
-        return {"driver": VFS, "rootfs": container_dir + "/rootfs", "read_only": read_only}
+    if driver in WHOLE:
+        return {"driver": driver, "rootfs": container_dir + "/rootfs", "read_only": read_only}
     from storage.drivers.overlay import stack_plan
 
     return stack_plan(driver, layout, container_dir, diff_ids, read_only, volatile)

@@ -84,6 +84,14 @@ def copy_chain(diffs: list[str], target: str) -> None:
     try:
         os.umask(0)
         os.mkdir(target, 0o755)
+    except OSError as error:
+        raise StorageError(f"making {target}: {error.strerror}") from None
+    apply_chain(diffs, target)
+
+
+def apply_chain(diffs: list[str], target: str) -> None:
+    """Fill the empty directory `target` with the layers `diffs`, bottom first; the umask is 0. Raises StorageError."""
+    try:
         drop_default_acl(target)
         for index, diff in enumerate(diffs):
             _Copier().directory(diff, target, index > 0)

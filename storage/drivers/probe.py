@@ -15,7 +15,8 @@ from rootless.kernel.files import remove_tree
 from rootless.kernel.idmaps import default_user_map
 from rootless.kernel.mounts import MNT_DETACH, umount
 from rootless.kernel.userns import UserNamespace
-from storage.drivers import FUSE_OVERLAYFS, OVERLAY, VFS
+from storage.drivers import BTRFS, DRIVERS, FUSE_OVERLAYFS, OVERLAY, VFS
+from storage.drivers.btrfs import make_empty, make_snapshot
 from storage.drivers.fuse_overlayfs import INSTALL, PROGRAM, serve_stack
 from storage.drivers.overlay import mount_stack
 from storage.layout import Layout
@@ -24,7 +25,12 @@ HINTS = {
     OVERLAY: "a kernel from 5.11 on mounts overlays for users; else use --storage-driver fuse-overlayfs",
     FUSE_OVERLAYFS: f"{INSTALL} (sudo apt-get install {PROGRAM}, or dnf), and have /dev/fuse readable and writable for "
     "you (sudo modprobe fuse && sudo chmod 0666 /dev/fuse; inside another container: give that one --device /dev/fuse)",
+    BTRFS: "keep the store on btrfs: --root DIRECTORY, or ROOTLESS_ROOT",
 }
+
+# Snapshots cost a commit of the file system for each container, and share no memory between containers: they come after
+# the kernel's overlay. They need no process that serves every file.
+_BEST_FIRST = (OVERLAY, BTRFS, FUSE_OVERLAYFS, VFS)
 
 
 def programs() -> bool:
@@ -65,10 +71,14 @@ def _probe(layout: Layout) -> dict[str, Any]:
         reason = _try(layout, driver, mount)
         if reason is not None:
             refused[driver] = reason
-    default = next((driver for driver in (OVERLAY, FUSE_OVERLAYFS) if driver not in refused), VFS)
+    reason = _try_btrfs(layout)
+    if reason is not None:
+        refused[BTRFS] = reason
+    default = next(driver for driver in _BEST_FIRST if driver not in refused)
     found = {
         "kernel": os.uname().release,
         "root": layout.root,
+        "drivers": list(DRIVERS),
         "default": default,
         "refused": refused,
         "programs": programs(),
@@ -98,6 +108,25 @@ def _try(layout: Layout, driver: str, mount: Callable[[dict[str, Any], str], Non
         if remove_tree(place):
             namespace.run(remove_tree, place)
         namespace.close()
+
+
+def _try_btrfs(layout: Layout) -> str | None:
+    """None where subvolumes and snapshots can be made and removed here, else why not."""
+    place = f"{layout.tmp}/probe-{os.urandom(4).hex()}"
+    os.makedirs(f"{place}/snapshot", 0o700)
+    try:
+        make_empty(place)
+        make_snapshot(f"{place}/rootfs", f"{place}/snapshot")
+        remove_tree(f"{place}/snapshot")
+        return "subvolumes cannot be removed again (Linux 4.18)" if os.path.lexists(f"{place}/snapshot") else None
+    except OSError as error:
+        if error.errno in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL):
+            return f"{layout.root} is not on btrfs"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        return f"making a subvolume: {error.strerror}"
+    finally:
+        remove_tree(place)
 
 
 def _round_trip(mount: Callable[[dict[str, Any], str], None], driver: str, root: str, place: str) -> None:

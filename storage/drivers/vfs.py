@@ -26,6 +26,11 @@ def build(
 
     diffs = [layout.diff(diff_id) for diff_id in diff_ids]
     user_namespace().run(copy_chain, diffs, container_dir + "/rootfs")
+    mark_complete(container_dir)
+
+
+def mark_complete(container_dir: str) -> None:
+    """Note when the container's own root file system was complete: what is newer in it was changed by the container."""
     os.close(os.open(f"{container_dir}/{COPIED}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 

@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
+import fcntl
 import marshal
 import os
 import shutil
+import struct
 import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rootless.errors import StorageError, UsageError
+from rootless.kernel.btrfs import create_subvolume, snapshot
+from rootless.kernel.libc import ioctl_number
 from storage import drivers
-from storage.drivers import DRIVERS, choose_driver, mount_rootfs, prepare, remove_container_files, rootfs_plan
+from storage.drivers import DRIVERS, bases, choose_driver, mount_rootfs, prepare, remove_container_files, rootfs_plan
+from storage.layers import LayerStore
 from tests.conftest import need
+from tests.support.command import wait_until
 from tests.support.extraction import Facts, Layers, digest, look, member, tar
+from tests.support.filesystems import directory_on, on_btrfs, shared_bytes
 
 DIR, LINK, HARD, FIFO = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE
 
 
+# Drivers, where needed with the file system on which they are tried beside that of the temporary files.
+PLACES = [*(name for name in DRIVERS if name != "btrfs"), "btrfs@btrfs", "overlay@btrfs", "vfs@btrfs", "vfs@xfs"]
+
+
+@pytest.fixture(params=PLACES)
+def driver(request: pytest.FixtureRequest) -> str:
+    name = str(request.param).partition("@")[0]
+    if name == "fuse-overlayfs":
+        need("fuse-overlayfs")
+    return name
+
+
 @pytest.fixture
-def layers(tmp_path: Path) -> Iterator[Layers]:
-    made = Layers(tmp_path)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """An empty directory, on the file system that the driver's parameter names."""
+    kind = request.node.callspec.params["driver"].partition("@")[2] if "driver" in request.fixturenames else ""
+    with directory_on(kind) if kind else nullcontext(tmp_path) as directory:
+        yield directory
+
+
+@pytest.fixture
+def layers(place: Path) -> Iterator[Layers]:
+    made = Layers(place)
     yield made
     made.close()
-
-
-@pytest.fixture(params=DRIVERS)
-def driver(request: pytest.FixtureRequest) -> str:
-    if request.param == "fuse-overlayfs":
-        need("fuse-overlayfs")
-    return str(request.param)
 
 
 class Container:
@@ -234,8 +256,8 @@ def test_the_root_has_the_mode_that_the_image_gives_it(layers: Layers, driver: s
     assert Container(layers, driver, [diff_id]).visit(look)[""]["mode"] == 0o1711
 
 
-def test_a_store_whose_path_holds_what_mount_options_use(tmp_path: Path, driver: str) -> None:
-    place = tmp_path / ("a,b\\d=e f" if driver == "fuse-overlayfs" else "a,b:c\\d=e f")
+def test_a_store_whose_path_holds_what_mount_options_use(place: Path, driver: str) -> None:
+    place = place / ("a,b\\d=e f" if driver == "fuse-overlayfs" else "a,b:c\\d=e f")
     place.mkdir()
     layers = Layers(place)
     container = Container(layers, driver, two_layers(layers))
@@ -300,6 +322,137 @@ def test_vfs_shares_nothing_and_keeps_holes(layers: Layers) -> None:
     facts = container.visit(look)["sparse"]
     assert facts["size"] == (8 << 20) + 3
     assert facts["blocks"] < 100
+
+
+@pytest.mark.parametrize("kind", ["btrfs", "xfs"])
+def test_copies_share_their_blocks_where_files_can_be_cloned(kind: str) -> None:
+    """As the file system says of a file's blocks, and of the room that is left."""
+    with directory_on(kind) as directory:
+        layers = Layers(directory)
+        diff_id = layers.put(tar(member("big", data=os.urandom(8 << 20)), member("small", data=b"x"))).diff_id
+        os.sync()
+        before = _used(directory)
+        containers = [Container(layers, "vfs", [diff_id], f"c{number}") for number in range(8)]
+        os.sync()
+        assert _used(directory) - before < 8 << 20, "eight copies take less than one"
+        for container in containers:
+            shared, total = shared_bytes(container.directory + "/rootfs/big")
+            assert shared == total >= 8 << 20
+        containers[0].visit(lambda top: Path(f"{top}/big").write_bytes(b"mine"))
+        assert [Path(c.directory, "rootfs/big").stat().st_size for c in containers] == [4, *[8 << 20] * 7]
+        layers.close()
+
+
+def _used(directory: Path) -> int:
+    room = os.statvfs(directory)
+    return (room.f_blocks - room.f_bfree) * room.f_frsize
+
+
+def test_btrfs_makes_one_base_for_all_and_collects_it_with_the_image() -> None:
+    with directory_on("btrfs") as directory:
+        layers = Layers(directory)
+        diff_ids = two_layers(layers)
+        with ThreadPoolExecutor(4) as pool:
+            containers = list(pool.map(lambda name: Container(layers, "btrfs", diff_ids, name), ["a", "b", "c", "d"]))
+        assert os.listdir(layers.layout.bases) == [bases.base_name(diff_ids)]
+        base = f"{layers.layout.bases}/{bases.base_name(diff_ids)}/rootfs"
+        assert os.stat(base).st_dev != os.stat(containers[0].directory).st_dev, "a subvolume"
+        before = layers.look(base)
+        containers[0].visit(change)
+        assert layers.look(base) == before
+        assert bases.unused(layers.layout, [diff_ids[:1], diff_ids]) == []
+        assert bases.unused(layers.layout, [diff_ids[:1]]) == [bases.base_name(diff_ids)]
+        for container in containers:
+            container.remove()
+        assert layers.leftovers() == []
+        layers.close()
+
+
+def test_btrfs_takes_a_base_whose_root_belongs_to_another_id() -> None:
+    with directory_on("btrfs") as directory:
+        layers = Layers(directory)
+        diff_id = layers.put(tar(member("./", DIR, mode=0o700, uid=7, gid=8), member("f", uid=7))).diff_id
+        container = Container(layers, "btrfs", [diff_id])
+        root = container.visit(look)[""]
+        assert (root["uid"], root["gid"], root["mode"]) == (7, 8, 0o700)
+        container.remove()
+        layers.close()
+
+
+def test_a_base_is_made_anew_where_a_collector_was_faster() -> None:
+    """The directory is opened, renamed away by another process, and only then locked."""
+    with directory_on("btrfs") as directory:
+        layers = Layers(directory)
+        diff_ids = two_layers(layers)
+        bases.open_base(layers.layout, diff_ids, lambda: layers.namespace).close()
+        path = f"{layers.layout.bases}/{bases.base_name(diff_ids)}"
+        held = os.open(path, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(bases.open_base, layers.layout, diff_ids, lambda: layers.namespace)
+            wait_until(lambda: _waits_for_lock(held), what="waiting for the lock")
+            gone = f"{layers.layout.tmp}/gone-1"
+            os.rename(path, gone)
+            os.close(held)
+            base = waiting.result(20)
+        assert base.path == path + "/rootfs"
+        assert "etc/added" in layers.look(base.path)
+        base.close()
+        LayerStore(layers.layout, lambda: layers.namespace).sweep()
+        assert layers.leftovers() == []
+        layers.close()
+
+
+def _waits_for_lock(descriptor: int) -> bool:
+    number = os.fstat(descriptor).st_ino
+    return any("->" in line and f":{number} " in line for line in Path("/proc/locks").read_text().splitlines())
+
+
+@pytest.mark.parametrize("driver", ["btrfs", "vfs"])
+def test_subvolumes_that_a_container_made_are_removed_with_it(driver: str) -> None:
+    """One inside the other, read-only, and with a tree in it that is deeper than descriptors are held."""
+    with directory_on("btrfs") as directory:
+        layers = Layers(directory)
+        container = Container(layers, driver, two_layers(layers))
+        container.visit(_make_subvolumes)
+        container.remove()
+        layers.close()
+
+
+def _make_subvolumes(top: str) -> None:
+    outer = os.open(top, os.O_RDONLY)
+    create_subvolume(outer, "sub")
+    deep = "/".join(["deep"] * 60)
+    for path in (f"{top}/{deep}", f"{top}/sub/{deep}"):
+        os.makedirs(path)
+    inner = os.open(f"{top}/sub", os.O_RDONLY)
+    create_subvolume(inner, "again")
+    Path(f"{top}/sub/again/file").write_text("x")
+    snapshot(outer, "copy", inner)
+    for name in ("sub/again", "sub", "copy"):
+        directory = os.open(f"{top}/{name}", os.O_RDONLY)
+        fcntl.ioctl(directory, ioctl_number(True, 0x94, 26, 8), struct.pack("=Q", 2))  # read-only from now on
+        with pytest.raises(OSError, match="Read-only"):
+            os.mkdir(f"{top}/{name}/new")
+
+
+def test_btrfs_is_refused_where_the_store_is_elsewhere(tmp_path: Path) -> None:
+    if on_btrfs(tmp_path):
+        pytest.skip("the temporary files are on btrfs")
+    layers = Layers(tmp_path)
+    with pytest.raises(StorageError, match="is not on btrfs") as caught:
+        choose_driver(layers.layout, "btrfs")
+    assert "--root" in (caught.value.hint or "")
+    assert layers.leftovers() == []
+    layers.close()
+
+
+def test_overlay_is_the_choice_on_btrfs_too() -> None:
+    with directory_on("btrfs") as directory:
+        layers = Layers(directory)
+        assert choose_driver(layers.layout, None) == "overlay"
+        assert choose_driver(layers.layout, "btrfs") == "btrfs"
+        layers.close()
 
 
 def test_the_probe_is_remembered_until_the_kernel_changes(layers: Layers) -> None:
