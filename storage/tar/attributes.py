@@ -64,7 +64,7 @@ class Attributes:
         for key, value in (entry.xattrs or {}).items():
             if key.startswith(_OURS) or b"\0" in key:
                 continue
-            if not (key.startswith(b"user.") or key in _ALLOWED):
+            if not is_kept(key):
                 self.skipped += 1
                 continue
             try:
@@ -73,6 +73,11 @@ class Attributes:
                 if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EINVAL, errno.ERANGE, errno.E2BIG):
                     raise
                 self.skipped += 1
+
+
+def is_kept(key: bytes) -> bool:
+    """Whether layers carry the extended attribute of this name."""
+    return (key.startswith(b"user.") or key in _ALLOWED) and not key.startswith(_OURS)
 
 
 def harmless(entry: Entry) -> int:

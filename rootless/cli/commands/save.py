@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 from collections.abc import Callable
 
 from rootless.cli.options import Opts
+from rootless.cli.output_file import draft_of, written
 from rootless.cli.progress import Lines, Quiet
 from rootless.cli.settings import Settings
 from rootless.errors import StorageError, UsageError
@@ -33,7 +33,8 @@ def command(settings: Settings, opts: Opts) -> int:
                 raise UsageError("saving images: standard output is a terminal", "name a file: -o FILE, or > FILE")
             save(1)
         else:
-            _to_file(path, save)
+            with written(path) as descriptor:
+                save(descriptor)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -41,34 +42,10 @@ def command(settings: Settings, opts: Opts) -> int:
     return 0
 
 
-def _to_file(path: str, save: Callable[[int | str], None]) -> None:
-    try:
-        special = not stat.S_ISREG(os.stat(path).st_mode)
-    except FileNotFoundError:
-        special = False
-    if special:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            save(descriptor)
-        finally:
-            os.close(descriptor)
-        return
-    draft = _draft(path)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    try:
-        save(descriptor)
-        os.rename(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
-    finally:
-        os.close(descriptor)
-
-
 def _to_directory(path: str | None, format: str, save: Callable[[int | str], None]) -> None:
     if path is None:
         raise UsageError(f"saving images: {format} is a directory", "name one that does not exist yet: --output DIR")
-    draft = _draft(path)
+    draft = draft_of(path)
     os.mkdir(draft)
     try:
         save(draft)
@@ -76,7 +53,3 @@ def _to_directory(path: str | None, format: str, save: Callable[[int | str], Non
     except BaseException:
         shutil.rmtree(draft)
         raise
-
-
-def _draft(path: str) -> str:
-    return f"{path}.{os.urandom(4).hex()}.partial"

@@ -27,9 +27,12 @@ GLOBAL = Command(
 
 VERBS = {
     "attach": "containers",
+    "commit": "changes",
     "create": "create",
+    "diff": "changes",
     "doctor": "system",
     "exec": "containers",
+    "export": "changes",
     "history": "images",
     "images": "images",
     "import": "images",
@@ -58,7 +61,8 @@ VERBS = {
 
 NOUNS = {
     "container": {
-        **{verb: verb for verb, table in VERBS.items() if table in ("containers", "create")},
+        **{verb: verb for verb, table in VERBS.items() if table in ("changes", "containers", "create")},
+        "diff": "container diff",
         "exists": "container exists",
         "inspect": "container inspect",
         "list": "ps",
@@ -66,6 +70,7 @@ NOUNS = {
         "prune": "container prune",
     },
     "image": {
+        "diff": "image diff",
         "exists": "image exists",
         "history": "history",
         "import": "import",
@@ -119,11 +124,13 @@ _TABLE_OF_NOUN = {
     "volume": "volumes",
 }
 
+_TABLES = {"container diff": "changes", "image diff": "changes"}  # where it is not the noun's
+
 
 def command_named(name: str) -> Command:
     """The command that a table lists under `name` ("run", "image inspect"). Raises KeyError for any other name."""
     noun, _, second = name.partition(" ")
-    table = _TABLE_OF_NOUN[noun] if second else VERBS[name]
+    table = _TABLES.get(name) or (_TABLE_OF_NOUN[noun] if second else VERBS[name])
     module = __import__(f"rootless.cli.tables.{table}", fromlist=("TABLE",))
     found: Command = module.TABLE[name]
     return found

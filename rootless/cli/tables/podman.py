@@ -10,6 +10,7 @@ _FLAGS = {
         "storage-driver storage-opt syslog tmpdir transient-store url version/v volumepath"
     ),
     "attach": "detach-keys latest/l no-stdin sig-proxy",
+    "commit": "author/a change/c config format/f iidfile include-volumes message/m pause/p quiet/q squash/s",
     "create": (
         "add-host annotation arch attach/a authfile blkio-weight blkio-weight-device cap-add cap-drop cgroup-conf "
         "cgroup-parent cgroupns cgroups chrootdirs cidfile conmon-pidfile cpu-period cpu-quota cpu-rt-period "
@@ -28,10 +29,12 @@ _FLAGS = {
         "subgidname subuidname sysctl systemd timeout tls-verify tmpfs tty/t tz uidmap ulimit umask unsetenv "
         "unsetenv-all user/u userns uts variant volume/v volumes-from workdir/w"
     ),
+    "diff": "format latest/l",
     "exec": (
         "detach-keys detach/d env-file env/e interactive/i latest/l preserve-fd preserve-fds privileged tty/t "
         "user/u workdir/w"
     ),
+    "export": "output/o",
     "history": "format human/H no-trunc quiet/q",
     "images": "all/a digests filter/f format history no-trunc noheading/n quiet/q sort",
     "import": "arch change/c message/m os quiet/q variant",
@@ -75,8 +78,10 @@ _FLAGS = {
     "stop": "all/a cidfile filter/f ignore/i latest/l time/t",
     "version": "format/f",
     "wait": "condition ignore interval/i latest/l",
+    "container diff": "format latest/l",
     "container exists": "external",
     "container inspect": "format/f latest/l size/s",
+    "image diff": "format",
     "image inspect": "format/f",
     "image tree": "whatrequires",
     "image prune": "all/a build-cache external filter force/f",

@@ -1,0 +1,175 @@
+"""Writes nodes of a stack (storage.changes.stack) as a tar stream. The same files make the same bytes.
+
+Names are sorted, ids are those of the user namespace, times are kept to the nanosecond; of files with several names the
+first has the content. A file that shrinks while it is read is filled up with zeros, one that has gone is left out.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from rootless.kernel.files import write_all
+from storage.changes.facts import facts_of
+from storage.changes.stack import Node, Stack
+from storage.tar import headers
+from storage.tar.extract import OPAQUE, WHITEOUT
+from storage.tar.reader import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK
+
+_KINDS = {stat.S_IFIFO: FIFO, stat.S_IFCHR: CHARACTER, stat.S_IFBLK: BLOCK}
+_FLUSH = 256 << 10
+_SMALL = 64 << 10
+_CHUNK = 1 << 20
+_SEND = 1 << 30
+_LEAST_HOLE = 1 << 20  # bytes of holes from which on a file is written as a sparse one
+_MOST_EXTENTS = 100_000
+
+
+class Tarball:
+    """Writes to `out`; `close` ends the archive, and the descriptor stays open."""
+
+    def __init__(self, stack: Stack, out: int, single: bool) -> None:
+        self._stack = stack
+        self._out = out
+        self._single = single
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._links: dict[tuple[int, int], bytes] = {}
+        self.entries = 0
+
+    def add(self, path: bytes, node: Node) -> None:
+        """The file or directory at `path`; b"" is the root. Sockets are passed over, as every tar does."""
+        found = node.found
+        form = stat.S_IFMT(found.st_mode)
+        if form == stat.S_IFSOCK:
+            return
+        if not node.is_directory and found.st_nlink > 1:
+            first = self._links.setdefault((found.st_dev, found.st_ino), path)
+            if first != path:
+                facts = facts_of(self._stack, path, node, self._single)
+                self._header(path, HARD_LINK, node, mode=facts.mode, uid=facts.uid, gid=facts.gid, link=first)
+                return
+        if form == stat.S_IFREG:
+            self._file(path, node)
+            return
+        facts = facts_of(self._stack, path, node, self._single)
+        attributes = {"mode": facts.mode, "uid": facts.uid, "gid": facts.gid, "xattrs": facts.xattrs}
+        if form == stat.S_IFDIR:
+            self._header(path or b".", DIRECTORY, node, **attributes)
+        elif form == stat.S_IFLNK:
+            target = self._stack.link_target(path, node)
+            if target is not None:
+                self._header(path, SYMLINK, node, link=target, **attributes)
+        else:
+            device = (os.major(found.st_rdev), os.minor(found.st_rdev))
+            self._header(path, _KINDS[form], node, device=device, **attributes)
+
+    def delete(self, path: bytes) -> None:
+        """A whiteout: `path` of the layers below is gone."""
+        directory, slash, base = path.rpartition(b"/")
+        self._write(headers.whiteout(directory + slash + WHITEOUT + base))
+        self.entries += 1
+
+    def hide_below(self, path: bytes) -> None:
+        """An opaque whiteout: nothing in the directory `path` of the layers below shows."""
+        self._write(headers.whiteout(path + b"/" + OPAQUE))
+        self.entries += 1
+
+    def close(self) -> None:
+        self._write(headers.END)
+        self._flush()
+
+    def _header(self, path: bytes, kind: bytes, node: Node, **values: object) -> None:
+        self._write(headers.header(path, kind, mtime=node.found.st_mtime_ns, **values))  # type: ignore[arg-type]
+        self.entries += 1
+
+    def _file(self, path: bytes, node: Node) -> None:
+        fd = self._stack.open(path, node)
+        if fd is None:
+            self._links.pop((node.found.st_dev, node.found.st_ino), None)
+            return
+        try:
+            facts = facts_of(self._stack, path, node, self._single, fd)
+            values = {"mode": facts.mode, "uid": facts.uid, "gid": facts.gid, "xattrs": facts.xattrs}
+            size = os.fstat(fd).st_size
+            extents = _extents(fd, size)
+            if extents is None:
+                self._header(path, FILE, node, size=size, **values)
+                self._payload(fd, 0, size)
+                self._write(headers.padding(size))
+                return
+            table = headers.sparse_map(extents)
+            total = len(table) + sum(length for _, length in extents)
+            self._header(path, FILE, node, size=total, sparse_size=size, **values)
+            self._write(table)
+            for offset, length in extents:
+                self._payload(fd, offset, length)
+            self._write(headers.padding(total))
+        finally:
+            os.close(fd)
+
+    def _payload(self, fd: int, offset: int, size: int) -> None:
+        """Exactly `size` bytes of the file."""
+        if size <= _SMALL:
+            data = os.pread(fd, size, offset)
+            self._write(data + bytes(size - len(data)))
+            return
+        self._flush()
+        end = offset + size
+        while offset < end:
+            sent = self._send(fd, offset, min(_SEND, end - offset))
+            if not sent:
+                break
+            offset += sent
+        while offset < end:
+            step = min(_CHUNK, end - offset)
+            write_all(self._out, bytes(step))
+            offset += step
+
+    def _send(self, fd: int, offset: int, count: int) -> int:
+        try:
+            return os.sendfile(self._out, fd, offset, count)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):  # a file that is open for appending takes none
+                raise
+        data = os.pread(fd, min(count, _CHUNK), offset)
+        write_all(self._out, data)
+        return len(data)
+
+    def _write(self, data: bytes) -> None:
+        self._buffer.append(data)
+        self._buffered += len(data)
+        if self._buffered >= _FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._buffer:
+            write_all(self._out, b"".join(self._buffer))
+            self._buffer.clear()
+            self._buffered = 0
+
+
+def _extents(fd: int, size: int) -> list[tuple[int, int]] | None:
+    """The pieces of a file that are no holes, where those that are holes are worth it; else None."""
+    if os.fstat(fd).st_blocks * 512 + _LEAST_HOLE > size:
+        return None
+    extents: list[tuple[int, int]] = []
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # a hole up to the end
+                raise
+            break
+        if start >= size:
+            break
+        at = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        if len(extents) == _MOST_EXTENTS:
+            last = extents[-1][0]
+            extents[-1] = (last, at - last)
+        else:
+            extents.append((start, at - start))
+    holes = size - sum(length for _, length in extents)
+    return extents if holes >= _LEAST_HOLE else None
