@@ -1,0 +1,55 @@
+"""`push`: an image to a registry, or to where another transport leads."""
+
+from __future__ import annotations
+
+import os
+
+from rootless.cli.options import Opts
+from rootless.cli.progress import Display, choose_display
+from rootless.cli.registry_options import access_of
+from rootless.cli.settings import Settings
+from rootless.errors import RootlessError, UsageError
+from storage.layer_pack import check_level
+from storage.push import push
+from storage.push_plan import Recipe
+from storage.references import split_transport
+
+
+def command(settings: Settings, opts: Opts) -> int:
+    """Push `opts.image` to `opts.destination`; the digest of its manifest there goes into `opts.digestfile`."""
+    recipe = Recipe(opts.format, opts.compression_format, opts.compression_level, opts.force_compression)
+    check_level(recipe.packing, recipe.level)
+    access = access_of(opts)
+    with choose_display(opts.quiet) as display:
+        if opts.destination and split_transport(opts.destination)[0] not in ("", "docker"):
+            digest = _write(settings, opts, recipe, display)
+        else:
+            digest = push(settings.store(), opts.image, opts.destination, recipe, access, display)
+    if opts.digestfile:
+        write_digest(opts.digestfile, digest)
+    return 0
+
+
+def _write(settings: Settings, opts: Opts, recipe: Recipe, display: Display) -> str:
+    from storage.transports import write_image
+
+    if recipe != Recipe(recipe.format):
+        raise UsageError(
+            f"pushing to {opts.destination}: layers are compressed for registries only",
+            "leave --compression-format, --compression-level and --force-compression away",
+        )
+    return write_image(settings.store(), opts.image, opts.destination, recipe.format, display).digest
+
+
+def write_digest(path: str, digest: str) -> None:
+    """--digestfile: nothing but the digest, without a newline, as Podman writes it."""
+    draft = f"{path}.{os.urandom(4).hex()}.partial"
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # a device, a pipe
+            draft = path
+        with open(draft, "w") as file:
+            file.write(digest)
+        if draft != path:
+            os.rename(draft, path)
+    except OSError as error:
+        raise RootlessError(f"writing the digest {digest} to {path}: {error.strerror}") from None

@@ -1,0 +1,39 @@
+"""Options of the verbs that talk to registries, other than pull."""
+
+from __future__ import annotations
+
+from rootless.cli.options import BOOL, CHOICE, INT, MAYBE, STR, UINT, Argument, Command, Option
+
+FORMATS = ("oci", "v2s2")
+COMPRESSIONS = ("gzip", "zstd")
+
+_AUTHFILE = Option("--authfile", STR, "Take credentials from this file", metavar="FILE")
+_CERT_DIR = Option("--cert-dir", STR, "Take certificates (*.crt, *.cert, *.key) from here only", metavar="DIR")
+_CREDS = Option("--creds", STR, "Credentials for the registry", metavar="USER[:PASSWORD]")
+_TLS_VERIFY = Option("--tls-verify", BOOL, "Ask for https and a valid certificate", None)
+
+TABLE = {
+    "push": Command(
+        "push",
+        "Send an image to a registry, or into an archive or a directory.",
+        (
+            _AUTHFILE,
+            _CERT_DIR,
+            Option("--compression-format", CHOICE, "Compress layers so: gzip or zstd", None, "FORMAT", COMPRESSIONS),
+            Option("--compression-level", INT, "How hard: 1 to 9 with gzip, 1 to 22 with zstd", metavar="LEVEL"),
+            _CREDS,
+            Option("--digestfile", STR, "Write the digest of the pushed manifest into this file", metavar="FILE"),
+            Option("--force-compression", BOOL, "Compress layers anew that are compressed otherwise", None),
+            Option("--format -f", CHOICE, "Kind of manifest: oci or v2s2 (default: as it is)", None, "KIND", FORMATS),
+            Option("--quiet -q", BOOL, "No progress"),
+            Option("--retry", UINT, "Times to try again after a failure", metavar="NUMBER"),
+            Option("--retry-delay", STR, "Time between tries", metavar="TIME"),
+            _TLS_VERIFY,
+        ),
+        (Argument("image", completes="image"), Argument("destination", MAYBE)),
+        examples=(
+            "rootless push my/app registry.example/team/app:1.0",
+            "rootless push my/app oci:/srv/layout:1.0",
+        ),
+    ),
+}
