@@ -74,7 +74,7 @@ def test_no_option_is_ignored(name: str) -> None:
     row = command_named(name)
     place = Path(__file__).parents[2] / "rootless"
     source = (place / "cli" / "commands" / f"{row.module}.py").read_text()
-    shared = [name for name in ("requests", "selection") if f"rootless.cli.{name}" in source]
+    shared = [name for name in ("registry_options", "requests", "selection") if f"rootless.cli.{name}" in source]
     read = source + "".join((place / "cli" / f"{name}.py").read_text() for name in shared)
     engine = sources(place / "engine") if "create_request" in source else ""
     for option in row.options:
