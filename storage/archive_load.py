@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storage.archive_formats import ArchivedImage, ArchivedLayer, read_images
+from storage.archive_formats import ArchivedImage, ArchivedLayer, list_images, read_images
 from storage.archive_source import open_source
 from storage.images import AddedLayer, add_image, present_layer
 from storage.layer_feed import Feed, feed_layers
 from storage.lease import Lease
+from storage.policy import check_archive
 from storage.progress import Progress
 from storage.store import Store
 
@@ -26,12 +27,13 @@ def load_archive(store: Store, path: str, progress: Progress | None = None) -> l
     """Add every image of the archive or directory at `path` ("-": standard input), in the order of the archive.
 
     Formats: docker-archive, oci-archive, oci-dir, docker-dir; plain, gzip, zstd, xz, bzip2. All is read and checked
-    before the first layer is extracted. Raises ImageError, NotFoundError, StorageError; images that were complete
-    before the error stay.
+    before the first layer is extracted. Raises ImageError, NotFoundError, StorageError, and RegistryError where
+    policy.json does not let it in; images that were complete before the error stay.
     """
     progress = progress or Progress()
     source = open_source(path, store.layout.tmp)
     try:
+        check_archive(list_images(source)[0], path, f"reading {source.what}")
         images = read_images(source)
         with Lease(store) as lease:
             return add_archived(store, lease, images, progress)

@@ -55,6 +55,16 @@ def check_unsigned(transport: str, scopes: list[str], what: str) -> None:
         )
 
 
+def check_archive(kind: str, path: str, what: str) -> None:
+    """`check_unsigned` for what `load` reads: an archive or directory of the kind docker, oci or dir, "-" for standard
+    input, which has no place that an entry could name."""
+    if kind == "dir":
+        transport = kind
+    else:
+        transport = "oci" if kind == "oci" and os.path.isdir(path) else f"{kind}-archive"
+    check_unsigned(transport, [] if path == "-" else path_scopes(transport, path), what)
+
+
 def docker_scopes(reference: Reference) -> list[str]:
     """Names of entries for an image of a registry: image, repository, namespaces, host, *.domains."""
     found = [f"{reference.name}@{reference.digest}" if reference.digest else reference.tagged]

@@ -318,3 +318,20 @@ def _with_bad_size(tar: bytes) -> bytes:
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
     return bytes(header) + tar[512:]
+
+
+def test_an_archive_that_the_policy_rejects_is_not_loaded(fresh: Rootless, busybox: Path) -> None:
+    place = fresh.place / "home/.config/containers"
+    place.mkdir(parents=True)
+    accept, reject = [{"type": "insecureAcceptAnything"}], [{"type": "reject"}]
+    signed = [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k"}]
+    for wanted, why in ((reject, "refused by"), (signed, "wants a signature, and images of docker-archive have none")):
+        (place / "policy.json").write_text(
+            json.dumps({"default": accept, "transports": {"docker-archive": {"": wanted}}})
+        )
+        failed = fresh("load", "-i", str(busybox), check=False)
+        assert failed.returncode == 125
+        assert why in failed.stderr
+        assert fresh.out("images", "-q") == ""
+    (place / "policy.json").write_text(json.dumps({"default": reject, "transports": {"docker-archive": {"": accept}}}))
+    fresh("load", "-q", "-i", str(busybox))
