@@ -15,7 +15,7 @@ from __future__ import annotations
 import marshal
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from rootless.errors import StorageError
 from rootless.kernel.files import write_all
@@ -94,18 +94,22 @@ class _Segments:
     def __init__(self, fd: int) -> None:
         import zstandard
 
+        self._broken = zstandard.ZstdError
         self._reader = zstandard.ZstdDecompressor().stream_reader(os.fdopen(os.dup(fd), "rb"), read_size=CHUNK)
         self._buffer = b""
         self._at = 0
         if self.take(len(_MAGIC)) != _MAGIC:
             raise StorageError("rebuilding a layer: its record is damaged")
 
-    def take(self, count: int) -> bytes:
-        """Exactly `count` bytes; b"" at the end of the record."""
+    def take(self, count: int, may_end: bool = False) -> bytes:
+        """Exactly `count` bytes, or, where `may_end`, b"" at the end of the record."""
         while len(self._buffer) - self._at < count:
-            more = self._reader.read(CHUNK)
+            try:
+                more = self._reader.read(CHUNK)
+            except self._broken:
+                raise StorageError("rebuilding a layer: its record is damaged") from None
             if not more:
-                if self._at < len(self._buffer):
+                if self._at < len(self._buffer) or not may_end:
                     raise StorageError("rebuilding a layer: its record is damaged")
                 return b""
             self._buffer = self._buffer[self._at :] + more
@@ -129,6 +133,27 @@ def rebuild(layer_fd: int, write: Callable[[memoryview], object]) -> int:
     finally:
         os.close(record)
         os.close(diff)
+
+
+def skeleton(fd: int) -> Iterator[bytes]:
+    """The tar of the layer whose record is open as `fd`, with zeros for what is in its files: no file is read.
+
+    Raises StorageError where the record is damaged.
+    """
+    segments = _Segments(fd)
+    zeros = bytes(CHUNK)
+    while kind := segments.take(1):
+        if kind == b"R":
+            (length,) = struct.unpack("<I", segments.take(4))
+            yield segments.take(length)
+            continue
+        _, path_length, count = struct.unpack("<III", segments.take(12))
+        segments.take(path_length)
+        left = sum(length for _, length in _WINDOW.iter_unpack(segments.take(16 * count))) if count else 0
+        while left:
+            step = min(left, CHUNK)
+            left -= step
+            yield zeros if step == CHUNK else zeros[:step]
 
 
 def _read_lost(layer_fd: int) -> Lost:
@@ -186,7 +211,7 @@ class _Gathered:
 
 
 def _rebuild(segments: _Segments, diff: int, layer_fd: int, lost: Lost, out: _Gathered) -> int:
-    while kind := segments.take(1):
+    while kind := segments.take(1, may_end=True):
         if kind == b"R":
             (length,) = struct.unpack("<I", segments.take(4))
             out.raw(segments.take(length))
@@ -209,6 +234,30 @@ def _rebuild(segments: _Segments, diff: int, layer_fd: int, lost: Lost, out: _Ga
             os.close(fd)
     out.flush()
     return out.total
+
+
+def headers_only(record_fd: int) -> Callable[[], bytes]:
+    """For TarReader: pieces of the tar whose record is open as `record_fd`, with zeros where payload was, b"" at the end.
+    No file of the layer is needed. Raises StorageError where the record is damaged."""
+    pieces = _headers_only(_Segments(record_fd))
+    return lambda: next(pieces, b"")
+
+
+def _headers_only(segments: _Segments) -> Iterator[bytes]:
+    zeros = bytes(CHUNK)
+    while kind := segments.take(1, may_end=True):
+        if kind == b"R":
+            raw = segments.take(*struct.unpack("<I", segments.take(4)))
+            if raw:
+                yield raw
+            continue
+        _, path_length, count = struct.unpack("<III", segments.take(12))
+        segments.take(path_length)
+        length = sum(length for _, length in _WINDOW.iter_unpack(segments.take(16 * count)))
+        while length:
+            step = min(length, CHUNK)
+            yield zeros if step == CHUNK else zeros[:step]
+            length -= step
 
 
 def _place(path: bytes, sequence: int, lost: Lost) -> tuple[bool, bytes]:
