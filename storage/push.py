@@ -27,6 +27,10 @@ from storage.registry.upload import Bytes, Uploader
 from storage.sqlite import Connection
 from storage.store import Store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.signatures.signing import Signer
+
 _MOST_SOURCES = 3  # repositories that are tried for a blob
 _MOST_SCOPES = 8  # repositories that a token is asked for
 
@@ -38,11 +42,13 @@ def push(
     recipe: Recipe | None = None,
     access: Access | None = None,
     progress: Progress | None = None,
+    signer: Signer | None = None,
 ) -> str:
     """Send the image `reference` to a registry and return the digest ("sha256:...") of its manifest there.
 
     `destination` is the name there, with or without docker://; None is the image's own. What a pull has brought and
-    nobody has changed arrives byte for byte. Raises NotFoundError, RegistryError, ImageError, StorageError, UsageError.
+    nobody has changed arrives byte for byte. `signer` signs it for its name there.
+    Raises NotFoundError, RegistryError, ImageError, StorageError, UsageError.
     """
     recipe, access, progress = recipe or Recipe(), access or Access(), progress or Progress()
     image = need_image(store.db, reference)
@@ -50,10 +56,12 @@ def push(
     where = f"pushing {target}"
     conf = load()
     endpoint = access.endpoint(conf, target)
+    if signer:
+        signer.check_place(target)
     with Lease(store) as lease:
         lease.protect(image.diff_ids)
         content = image_of(store.db, image.id, reference)
-        data, kind = _send(store, content, target, endpoint, conf, recipe, access, progress, lease)
+        data, kind = _send(store, content, target, endpoint, conf, recipe, access, progress, lease, signer)
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
     register(store, image.id, f"{target.name}@{digest}")
     progress.note(f"Pushed {target} as {digest}")
@@ -96,6 +104,7 @@ def _send(
     access: Access,
     progress: Progress,
     lease: Lease,
+    signer: Signer | None,
 ) -> tuple[bytes, str]:
     """Send all of it; the manifest as it is there, and its media type."""
     where = f"pushing {target}"
@@ -105,7 +114,8 @@ def _send(
         rootless.debug(f"{where}: to {endpoint.host}, {endpoint.repository}, {who}")
     sources = sources_at(store.db, conf, target, endpoint)
     cancel = threading.Event()
-    uploader = Uploader(endpoint, credentials, where, Pauses(access.patience, cancel), _scopes(sources.values()))
+    pauses = Pauses(access.patience, cancel)
+    uploader = Uploader(endpoint, credentials, where, pauses, _scopes(sources.values()))
     progress.note(f"Pushing {target}...")
     try:
         data, kind = send_image(store, uploader, image, recipe, sources, lease, progress, cancel, where)
@@ -113,6 +123,14 @@ def _send(
         if target.digest and target.digest != digest:
             raise ImageError(f"{where}: the manifest has the digest {digest}", "name a tag in the place of the digest")
         uploader.put_manifest(data, kind, target.digest or target.tag or "latest")
+        if signer:
+            from storage.registry.client import Client
+
+            client = Client(endpoint, credentials, where, pauses)
+            try:
+                signer.sign(client, uploader, target, digest, where)
+            finally:
+                client.close()
     finally:
         uploader.close()
     return data, kind

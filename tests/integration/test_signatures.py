@@ -19,7 +19,15 @@ from tests.support.faulty import Faulty, Rule, alter, answer
 from tests.support.layers import Packed, PackedImage, index_of, make_image, tar_of
 from tests.support.pulling import OPEN, faulty, registry, small, stored
 from tests.support.registry import Registry
-from tests.support.signing import encrypted_pem, new_key, payload_for, public_pem, push_signatures, signature_of
+from tests.support.signing import (
+    encrypted_pem,
+    new_key,
+    payload_for,
+    plain_pem,
+    public_pem,
+    push_signatures,
+    signature_of,
+)
 
 __all__ = ["faulty", "registry"]
 
@@ -397,3 +405,51 @@ def test_without_a_policy_for_it_nothing_is_asked_for(place: Place, faulty: Faul
     (place.containers / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
     assert place.ours(f"{faulty.host}/free/app") == ""
     assert faulty.paths(r"\.sig") == []
+
+
+@pytest.mark.parametrize("form", ["encrypted", "plain"])
+def test_what_is_signed_here_is_accepted_by_both(place: Place, form: str) -> None:
+    image = small(2020 + len(form), layers=1)
+    source = place.registry.push("ours/source", image, form)
+    place.configure({"type": "insecureAcceptAnything"})
+    place.fresh("pull", "-q", OPEN, source)
+    name = f"{place.registry.host}/ours/{form}:1"
+    options = ["--sign-by-sigstore-private-key", place.file("key", plain_pem(KEY))]
+    if form == "encrypted":
+        passphrase = place.file("passphrase", b"secret\n")
+        options = ["--sign-by-sigstore-private-key", place.file("key", encrypted_pem(KEY, b"secret"))]
+        options += ["--sign-passphrase-file", passphrase]
+    place.fresh("push", "-q", OPEN, *options, source, name)
+    # a second key: the first signature stays
+    place.fresh("push", "-q", OPEN, "--sign-by-sigstore-private-key", place.file("two", plain_pem(OTHER)), source, name)
+    place.fresh("rmi", "-a", "-f")
+    other = {"type": "sigstoreSigned", "keyPath": place.file("other.pub", public_pem(OTHER))}
+    place.configure(sigstore(place), other)
+    assert place.verdicts(name) == (True, True)
+    place.configure(sigstore(place, new_key()))
+    assert place.verdicts(name) == (False, False)
+
+
+def test_a_push_that_cannot_be_signed_sends_nothing(place: Place, faulty: Faulty) -> None:
+    source = place.registry.push("unsigned/source", small(2030, layers=1), "1")
+    place.configure({"type": "insecureAcceptAnything"})
+    place.fresh("pull", "-q", OPEN, source)
+    name = f"{faulty.host}/unsigned/app:1"
+    key = place.file("key", encrypted_pem(KEY, b"secret"))
+
+    def refused(*options: str) -> str:
+        failed = place.fresh("push", "-q", OPEN, *options, source, name, check=False)
+        assert failed.returncode == 125
+        assert faulty.requests == []
+        assert "secret" not in failed.stderr
+        return failed.stderr
+
+    assert "--sign-passphrase-file FILE" in refused("--sign-by-sigstore-private-key", key)
+    wrong = place.file("wrong", b"guess\n")
+    assert "passphrase is wrong" in refused("--sign-by-sigstore-private-key", key, "--sign-passphrase-file", wrong)
+    assert "No such file" in refused("--sign-by-sigstore-private-key", "/nowhere")
+    assert "no key" in refused("--sign-passphrase-file", wrong)
+    conf = {"docker": {faulty.host: {"use-sigstore-attachments": False}}}
+    (place.containers / "registries.d/all.yaml").write_text(json.dumps(conf))
+    plain = place.file("plain", plain_pem(KEY))
+    assert "no signatures may lie beside it" in refused("--sign-by-sigstore-private-key", plain)

@@ -14,20 +14,37 @@ from storage.push import push
 from storage.push_plan import Recipe
 from storage.references import split_transport
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.signatures.signing import Signer
+
 
 def command(settings: Settings, opts: Opts) -> int:
     """Push `opts.image` to `opts.destination`; the digest of its manifest there goes into `opts.digestfile`."""
     recipe = Recipe(opts.format, opts.compression_format, opts.compression_level, opts.force_compression)
     check_level(recipe.packing, recipe.level)
     access = access_of(opts)
+    signer = _signer(opts)
     with choose_display(opts.quiet) as display:
         if opts.destination and split_transport(opts.destination)[0] not in ("", "docker"):
+            if signer:
+                raise UsageError(f"pushing to {opts.destination}: signatures lie in registries only")
             digest = _write(settings, opts, recipe, display)
         else:
-            digest = push(settings.store(), opts.image, opts.destination, recipe, access, display)
+            digest = push(settings.store(), opts.image, opts.destination, recipe, access, display, signer)
     if opts.digestfile:
         write_digest(opts.digestfile, digest)
     return 0
+
+
+def _signer(opts: Opts) -> Signer | None:
+    if opts.sign_by_sigstore_private_key is None:
+        if opts.sign_passphrase_file is not None:
+            raise UsageError("--sign-passphrase-file: there is no key that it is for", "--sign-by-sigstore-private-key")
+        return None
+    from storage.signatures.signing import read_signer
+
+    return read_signer(opts.sign_by_sigstore_private_key, opts.sign_passphrase_file)
 
 
 def _write(settings: Settings, opts: Opts, recipe: Recipe, display: Display) -> str:

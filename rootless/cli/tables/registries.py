@@ -28,6 +28,12 @@ TABLE = {
             Option("--quiet -q", BOOL, "No progress"),
             Option("--retry", UINT, "Times to try again after a failure", metavar="NUMBER"),
             Option("--retry-delay", STR, "Time between tries", metavar="TIME"),
+            Option(
+                "--sign-by-sigstore-private-key", STR, "Sign with this private key (as cosign does)", metavar="FILE"
+            ),
+            Option(
+                "--sign-passphrase-file", STR, "The passphrase of that key is the first line of FILE", metavar="FILE"
+            ),
             _TLS_VERIFY,
         ),
         (Argument("image", completes="image"), Argument("destination", MAYBE)),
