@@ -29,8 +29,9 @@ _DRIVERS = ("k8s-file", "json-file", "none")  # Podman writes k8s-file for json-
 class Draft:
     """A container that has been checked and is not written yet.
 
-    `config`: the OCI configuration without the mounts of /etc. `volumes`: (name, anonymous). `network`: (mode,
-    options). `layers`: the names of the image's layers below layers/, lowest first.
+    `config`: the OCI configuration without the mounts of /etc. `volumes`: as `volumes.Planned`. `network`: (mode,
+    options). `layers`: the names of the image's layers below layers/, lowest first. `mounted`: diffIDs of the images
+    that it mounts.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Draft:
         "image",
         "inspected_mounts",
         "layers",
+        "mounted",
         "network",
         "ports",
         "request",
@@ -56,7 +58,8 @@ class Draft:
         self.config: dict[str, Any] = {}
         self.inspected_mounts: list[dict[str, Any]] = []
         self.layers: list[str] = []
-        self.volumes: list[tuple[str, bool]] = []
+        self.mounted: list[str] = []
+        self.volumes: dict[str, tuple[bool, dict[str, str], dict[str, str]]] = {}
 
 
 def new_id() -> str:
@@ -101,19 +104,14 @@ def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft
     networking.check(request, draft.network)
     mounts: list[dict[str, Any]] = []
     copied: list[str] = []
-    if request.volume or request.mount or request.tmpfs or settings.get("Volumes"):
-        from rootless.engine import volumes
+    if request.volume or request.mount or request.tmpfs or request.volumes_from or settings.get("Volumes"):
+        from rootless.engine.volumes import plan_for
 
-        directory = store.layout.volumes
-        for mount in volumes.plan(request, settings):
-            mounts.append(volumes.as_oci(mount, directory))
-            shown = volumes.as_inspected(mount, directory)
-            if shown is not None:
-                draft.inspected_mounts.append(shown)
-            if mount.kind == "volume":
-                draft.volumes.append((mount.source, mount.anonymous))
-                if mount.copy:
-                    copied.append(mount.destination)
+        planned = plan_for(store, request, settings)
+        mounts, copied = planned.mounts, planned.copied
+        draft.inspected_mounts = planned.shown
+        draft.volumes = planned.volumes
+        draft.mounted = planned.layers
     draft.config = spec.build(
         request,
         settings,
@@ -222,11 +220,11 @@ def write(store: Store, draft: Draft, monitor: tuple[int, int, str] = (0, 0, "")
     }
     rows = (values, draft.image.diff_ids, draft.volumes)
     try:
-        request.name = records.insert(store.db, *rows, None if named else generate)
+        request.name = records.insert(store.db, *rows, None if named else generate, draft.mounted)
     except ConflictError:
         if request.name is None or not _has_gone(store, request.name):
             raise
-        request.name = records.insert(store.db, *rows)
+        request.name = records.insert(store.db, *rows, mounted=draft.mounted)
 
 
 def _has_gone(store: Store, name: str) -> bool:
@@ -281,8 +279,12 @@ def make_directory(store: Store, draft: Draft) -> int:
     if draft.volumes:
         from storage.volumes import make_volume_directory
 
-        for name, _ in draft.volumes:
+        for name in draft.volumes:
             make_volume_directory(store.layout, name)
+    if draft.mounted:
+        from rootless.engine.volume_start import prepare_images
+
+        prepare_images(store, store.layout, directory, draft.config["mounts"])
     held = write_config(directory, draft.config)
     if draft.request.cidfile:
         write_new(draft.request.cidfile, draft.id)

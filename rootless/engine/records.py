@@ -6,11 +6,13 @@ Every change of state is one statement or one transaction; nobody holds a transa
 from __future__ import annotations
 
 from rootless.errors import ConflictError, NotFoundError
+from rootless.jsontext import dumps
 from storage.database import transaction
 from storage.sqlite import IntegrityError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from storage.sqlite import Connection
@@ -161,11 +163,12 @@ def insert(
     conn: Connection,
     values: dict[str, Any],
     diff_ids: list[str],
-    volumes: list[tuple[str, bool]],
+    volumes: dict[str, tuple[bool, dict[str, str], dict[str, str]]],
     generate_name: Any = None,
+    mounted: Sequence[str] = (),
 ) -> str:
-    """Write a new container, the layers that it stands on and the volumes that it uses (name, anonymous); returns its
-    name.
+    """Write a new container, the layers that it stands on, the volumes that it uses (name: anonymous, labels, options,
+    for one that is new) and the layers of images that it mounts; returns its name.
 
     Where `generate_name(attempt)` is given it names the container. Raises ConflictError where the name is taken.
     """
@@ -175,7 +178,7 @@ def insert(
             values["name"] = generate_name(attempt)
         try:
             with transaction(conn):
-                _insert(conn, values, diff_ids, volumes)
+                _insert(conn, values, diff_ids, volumes, mounted)
         except IntegrityError:
             attempt += 1
             if generate_name is None or attempt > 50:
@@ -184,24 +187,31 @@ def insert(
         return str(values["name"])
 
 
-def _insert(conn: Connection, values: dict[str, Any], diff_ids: list[str], volumes: list[tuple[str, bool]]) -> None:
+def _insert(
+    conn: Connection,
+    values: dict[str, Any],
+    diff_ids: list[str],
+    volumes: dict[str, tuple[bool, dict[str, str], dict[str, str]]],
+    mounted: Sequence[str],
+) -> None:
     conn.execute(
         f"INSERT INTO containers ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", tuple(values.values())
     )
     conn.executemany(
         "INSERT INTO container_layers VALUES (?, ?, ?)",
-        [(values["id"], position, diff_id) for position, diff_id in enumerate(diff_ids)],
+        # below 0: what it is not stacked of, and may not be collected either
+        [(values["id"], position, diff_id) for position, diff_id in enumerate([*mounted, *diff_ids], -len(mounted))],
     )
     there = conn.execute(
         "SELECT count(*) FROM container_layers c JOIN layers l ON l.diff_id = c.diff_id WHERE c.container_id = ?",
         (values["id"],),
     ).fetchone()[0]
-    if there != len(diff_ids):
+    if there != len(mounted) + len(diff_ids):
         raise NotFoundError(f"creating a container: the image {values['image_name']} was removed in this moment")
-    for name, anonymous in volumes:
+    for name, (anonymous, labels, options) in volumes.items():
         conn.execute(
-            "INSERT OR IGNORE INTO volumes (name, created, anonymous) VALUES (?, ?, ?)",
-            (name, values["created"], int(anonymous)),
+            "INSERT OR IGNORE INTO volumes (name, created, anonymous, labels, options) VALUES (?, ?, ?, ?, ?)",
+            (name, values["created"], int(anonymous), dumps(labels), dumps(options)),
         )
         conn.execute("INSERT INTO container_volumes VALUES (?, ?)", (values["id"], name))
 
@@ -256,6 +266,7 @@ def delete(conn: Connection, container_id: str) -> None:
 def layers_of(conn: Connection, container_id: str) -> list[str]:
     """diffIDs that its root file system is stacked of, the lowest first."""
     rows = conn.execute(
-        "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position", (container_id,)
+        "SELECT diff_id FROM container_layers WHERE container_id = ? AND position >= 0 ORDER BY position",
+        (container_id,),
     )
     return [row[0] for row in rows]

@@ -32,6 +32,7 @@ _LISTS = (
     "tmpfs",
     "ulimit",
     "volume",
+    "volumes_from",
 )
 _FLAGS = ("init", "interactive", "no_hosts", "privileged", "quiet", "read_only", "rm", "tty")
 _TEXTS = (
@@ -40,6 +41,7 @@ _TEXTS = (
     "cidfile",
     "entrypoint",  # None: the image's; a command, or a JSON list
     "hostname",
+    "image_volume",  # None: anonymous
     "log_driver",
     "name",
     "network",  # None: slirp4netns
@@ -52,7 +54,8 @@ _TEXTS = (
     "variant",
     "workdir",
 )
-_UNKEPT = ("authfile", "display", "patience", "tls_verify")  # for a pull, which is over once the container is made
+# For a pull, which is over once the container is made; for its configuration, which is written then.
+_UNKEPT = ("authfile", "display", "patience", "read_only_tmpfs", "tls_verify")
 
 
 class CreateRequest:
@@ -60,14 +63,25 @@ class CreateRequest:
 
     `stop_timeout` is in seconds. Field names are those of the command line's options, so `from_options` copies.
     For a pull, where one is needed: `display` makes what shows its progress, `patience` says how often it is tried,
-    `tls_verify` None leaves to the configuration.
+    `tls_verify` None leaves to the configuration. `read_only_tmpfs`: None is True.
     """
 
-    __slots__ = (*_LISTS, *_FLAGS, *_TEXTS, "display", "image", "patience", "stop_timeout", "tls_verify")
+    __slots__ = (
+        *_LISTS,
+        *_FLAGS,
+        *_TEXTS,
+        "display",
+        "image",
+        "patience",
+        "read_only_tmpfs",
+        "stop_timeout",
+        "tls_verify",
+    )
 
     if TYPE_CHECKING:
         display: Callable[[], AbstractContextManager[Progress]] | None
         patience: Patience | None
+        read_only_tmpfs: bool | None
         tls_verify: bool | None
         add_host: list[str]
         cap_add: list[str]
@@ -89,6 +103,7 @@ class CreateRequest:
         tmpfs: list[str]
         ulimit: list[str]
         volume: list[str]
+        volumes_from: list[str]
         init: bool
         interactive: bool
         no_hosts: bool
@@ -102,6 +117,7 @@ class CreateRequest:
         cidfile: str | None
         entrypoint: str | None
         hostname: str | None
+        image_volume: str | None
         log_driver: str | None
         name: str | None
         network: str | None
@@ -123,7 +139,7 @@ class CreateRequest:
             setattr(self, name, None)
         self.image = image
         self.stop_timeout: int | None = None
-        self.display = self.patience = self.tls_verify = None
+        self.display = self.patience = self.read_only_tmpfs = self.tls_verify = None
         for name, value in fields.items():
             setattr(self, name, value)
 

@@ -256,7 +256,11 @@ def base_mounts(request: CreateRequest, mode: str, single_id: bool) -> list[dict
                 "options": ["nosuid", "noexec", "nodev", "relatime", *access],
             }
         )
-    if request.read_only:  # as Podman: what programs cannot do without
+    if request.read_only and request.read_only_tmpfs is False:
+        for mount in mounts:
+            if mount["destination"] in ("/dev", "/dev/shm"):
+                mount["options"].append("ro")
+    elif request.read_only:  # as Podman: what programs cannot do without
         for path, mode_bits in (("/tmp", "1777"), ("/var/tmp", "1777"), ("/run", "755")):
             mounts.append(
                 {

@@ -106,12 +106,13 @@ class Starter:
         etc = networking.etc_files(request, self.mode, options, config["hostname"], name)
         plan = dict(config)
         plan["mounts"] = networking.write_etc_files(run_directory, etc) + config["mounts"]
-        copied = config["annotations"].get(COPY_UP)
-        if any(mount["source"].startswith(layout.volumes + "/") for mount in config["mounts"]):
-            from rootless.engine.volumes import ready_volumes
+        images = None
+        if any("rootless" in mount or mount["source"].startswith(layout.volumes + "/") for mount in config["mounts"]):
+            from rootless.engine.volume_start import ready_mounts
 
-            wanted = copied.split("\n") if copied else []
-            plan["mounts"], self._claims = ready_volumes(layout, plan["mounts"], wanted)
+            copied = config["annotations"].get(COPY_UP)
+            ready = ready_mounts(store, container_id, driver, plan["mounts"], copied.split("\n") if copied else [])
+            plan["mounts"], self._claims, images = ready.mounts, ready.claims, ready.images
         plan["mounts"].sort(key=_depth)
         if rootless.debug:
             _tell_plan(plan, request.user or "")
@@ -121,6 +122,7 @@ class Starter:
         message: dict[str, Any] = {
             "config": plan,
             "rootfs": rootfs_plan(driver, layout, container_dir, layers, volatile=request.rm),
+            "images": images,
             "target": config["root"]["path"],
             "user": request.user or "",
             "stdio": self._stdio,

@@ -15,19 +15,31 @@ _MOST_LEVELS = 64
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def copy_up(source: int, target: int, path: str) -> None:
-    """Copy the directory `source` into the directory `target`: files, directories and links, with modes, owners and
-    times. Links are copied, never followed; other kinds of files are left out. Raises RootlessError naming `path`."""
+def copy_up(root: int, target: int, path: str, dress: bool) -> None:
+    """Copy what the image has at `path` into the directory `target`: files, directories and links, with modes, owners
+    and times. Links are copied, never followed; other kinds of files are left out. With `dress` the directory itself
+    becomes like the image's. Raises RootlessError naming `path`."""
     try:
+        source = open_inside(root, path)
+    except OSError:
+        return  # nothing that could be copied: the mount point is made
+    try:
+        if not is_directory(source):
+            return
         reader = os.open(".", _DIRECTORY, dir_fd=source)
         writer = os.open(".", _DIRECTORY, dir_fd=target)
         try:
+            before = os.fstat(writer)
             _copy_directory(reader, writer, 0)
+            if not dress:
+                _dress(writer, before)
         finally:
             os.close(reader)
             os.close(writer)
     except OSError as error:
         raise RootlessError(f"copying the image's {path} into its tmpfs: {error.strerror}") from None
+    finally:
+        os.close(source)
 
 
 def fill_volume(root: int, source: str, path: str, options: MountOptions) -> int | None:

@@ -146,6 +146,8 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
     assembly = Assembly(plan)
     if mount_rootfs is not None and plan.get("rootfs") is not None:
         mount_rootfs(plan["rootfs"], assembly.target)
+        for image, place in plan.get("images") or ():
+            mount_rootfs(image, place)
     assembly.build()
     apply_limits(process)
     console = assembly.open_console() if process.get("terminal") else None
@@ -154,7 +156,7 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
     use_own_null(stdio)
 
     user = resolve_user(plan.get("user"), process)
-    assembly.give_volumes(user.uid, user.gid)
+    assembly.give(user.uid, user.gid)
     if console is not None:
         console.attach(user.uid)
     assembly.warnings += become_user(process, user, single, keys_refused=bool(plan.get("keys_refused")))

@@ -108,7 +108,8 @@ class Launch:
         """Wait for the id maps and hand over the plan. Afterwards all namespaces exist: a network helper may join them.
 
         plan["config"] is an OCI runtime-spec dict. Optional: "rootfs" (for mount_rootfs), "target" (where the root file
-        system is mounted; default config.root.path), "user" ("name|uid[:group|gid]", resolved in the image; default
+        system is mounted; default config.root.path), "images" (pairs for mount_rootfs of what binds have for sources),
+        "user" ("name|uid[:group|gid]", resolved in the image; default
         config.process.user), "stdio" (three descriptors, None for /dev/null; default 0, 1, 2), "seccomp" (BPF),
         "keys_refused" (whether that refuses all calls for keys), "preserve_fds" (how many from 3 on stay open), "init"
         (path of catatonit or tini).
@@ -128,7 +129,7 @@ class Launch:
                 from rootless.runtime.outside import mount_from_outside
 
                 mount_from_outside(self.pidfd, self._flags, self._mount_rootfs, plan)
-                plan["rootfs"] = None
+                plan["rootfs"] = plan["images"] = None
             self._channel.send("plan", plan)
         except BaseException as error:
             raise self._failed(error) from None

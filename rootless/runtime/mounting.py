@@ -88,13 +88,17 @@ def make_or_borrow(fstype: str, source: str | None, options: MountOptions, warni
     return fd
 
 
-def clone_tree(source: str, options: MountOptions) -> int:
+def clone_tree(source: str, options: MountOptions, opened: int | None = None) -> int:
     """A detached bind mount of `source`, a path of the host, with the attributes and propagation asked for.
 
-    Raises RootlessError that names the source.
+    `opened`: a descriptor of it, for what no path is sure to lead to. Raises RootlessError that names the source.
     """
+    flags = OPEN_TREE_CLONE | (AT_RECURSIVE if options.recursive else 0)
     try:
-        fd = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | (AT_RECURSIVE if options.recursive else 0))
+        if opened is None:
+            fd = open_tree(AT_FDCWD, source, flags)
+        else:
+            fd = open_tree(opened, "", flags | AT_EMPTY_PATH)
     except SyscallError as error:
         hint = None
         if error.errno == errno.EINVAL and not options.recursive:

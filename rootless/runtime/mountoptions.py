@@ -52,8 +52,9 @@ _IGNORED = {"async", "nomand", "nolazytime", "loud", "iversion", "noiversion", "
 
 class MountOptions:
     """`bind`, `recursive` (of the bind), `attributes` (MOUNT_ATTR_*), `attributes_recursive`, `propagation` (MS_* or 0)
-    and `propagation_recursive`, `data` ((key, value or None), for the file system), `copy_up` (tmpcopyup), `first_use`
-    (a volume that nobody owns yet)."""
+    and `propagation_recursive`, `data` ((key, value or None), for the file system), `copy_up` (tmpcopyup), `dress`
+    (with owner and mode of the image's directory; not with tmpcopyup=files), `first_use` (a volume that nobody owns
+    yet)."""
 
     __slots__ = (
         "attributes",
@@ -61,6 +62,7 @@ class MountOptions:
         "bind",
         "copy_up",
         "data",
+        "dress",
         "first_use",
         "propagation",
         "propagation_recursive",
@@ -70,7 +72,7 @@ class MountOptions:
     def __init__(self, options: list[str]) -> None:
         """Raises UsageError for what only mount(8) knows."""
         self.bind = self.recursive = self.propagation_recursive = self.attributes_recursive = False
-        self.copy_up = self.first_use = False
+        self.copy_up = self.dress = self.first_use = False
         self.attributes = self.propagation = 0
         self.data: list[tuple[str, str | None]] = []
         for option in options:
@@ -88,8 +90,9 @@ class MountOptions:
             elif option[:1] == "r" and option[1:] in _SET:
                 self.attributes |= _SET[option[1:]]
                 self.attributes_recursive = True
-            elif option == "tmpcopyup":
+            elif option in ("tmpcopyup", "tmpcopyup=files"):
                 self.copy_up = True
+                self.dress = option == "tmpcopyup"
             elif option == "firstuse":
                 self.first_use = True
             elif option in _FILE_SYSTEM_FLAGS:

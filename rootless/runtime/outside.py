@@ -36,6 +36,8 @@ def mount_from_outside(pidfd: int, flags: int, mount_rootfs: MountRootfs | None,
                     become_root_inside()
                     set_dumpable(True)
                 mount_rootfs(plan["rootfs"], target)
+                for image, place in plan.get("images") or ():
+                    mount_rootfs(image, place)
             except BaseException as error:
                 os.write(writer, marshal.dumps(describe_error(error)))
             code = 0

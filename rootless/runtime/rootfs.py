@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rootless.runtime.console import Console
+    from rootless.runtime.owners import Gift
 
 # Where these are mounted there may be no link on the way: what is written, masked and made read-only there must be the
 # kernel's own (CVE-2019-19921).
@@ -47,7 +48,9 @@ class Assembly:
     __slots__ = (
         "_config",
         "_devpts",
+        "_gifts",
         "_init_source",
+        "_late",
         "_mapped_gids",
         "_proc",
         "_root",
@@ -66,6 +69,8 @@ class Assembly:
         self.warnings: list[str] = []
         self._root = self._proc = self._devpts = -1
         self._unowned: list[int] = []
+        self._gifts: list[Gift] = []
+        self._late: list[int] = []  # mounts that are made read-only when all that belongs into them is there
         if not plan.get("rootfs"):
             self._bind_root()
 
@@ -101,22 +106,35 @@ class Assembly:
         path: str = mount["destination"]
         options = MountOptions(mount.get("options") or [])
         fstype: str = mount.get("type") or "none"
+        special = mount.get("rootless")
+        late = options.attributes & MOUNT_ATTR_RDONLY and (path == "/dev" or (options.copy_up and not options.bind))
+        if late:
+            options.attributes &= ~MOUNT_ATTR_RDONLY
         if options.bind or fstype == "bind":
-            fd = clone_tree(self._source(mount), options)
+            if special is None:
+                fd = clone_tree(self._source(mount), options)
+            else:
+                from rootless.runtime.special import special_tree
+
+                fd = special_tree(self._source(mount), options, special)
         else:
             fd = self._new_file_system(fstype, mount.get("source"), options, path)
         try:
             no_links = fstype in _KERNEL_TYPES or path == "/dev"
             if options.bind and (options.copy_up or options.first_use):
                 self._fill_volume(self._source(mount), path, options)
-            place = mount_point(self._root, path, is_directory(fd), no_links)
-            self._check_place(place, path)
             if options.copy_up and not options.bind:
                 from rootless.runtime.copyup import copy_up
 
-                copy_up(place, fd, path)
+                copy_up(self._root, fd, path, options.dress)
+            place = mount_point(self._root, path, is_directory(fd), no_links)
+            self._check_place(place, path)
             attach(fd, place, path)
             os.close(place)
+            if special is not None:
+                self._treat(mount, fd, special)
+            if late:
+                self._late.append(os.dup(fd))
             if path == "/dev" and fstype == "tmpfs":
                 fill_dev(fd)
             elif fstype == "proc" and path == "/proc":
@@ -143,8 +161,22 @@ class Assembly:
         if unowned is not None:
             self._unowned.append(unowned)
 
-    def give_volumes(self, uid: int, gid: int) -> None:
-        """Give new volumes, where the image has no directory to take the owner from, to the container's user."""
+    def _treat(self, mount: dict[str, Any], fd: int, special: dict[str, Any]) -> None:
+        """Label what is mounted, and remember what the container's user is to own."""
+        if special.get("relabel"):
+            from rootless.runtime.owners import relabel
+
+            relabel(fd, str(mount["source"]))
+        if special.get("chown"):
+            from rootless.runtime.owners import Gift
+
+            self._gifts.append(Gift(fd, str(mount["source"])))
+
+    def give(self, uid: int, gid: int) -> None:
+        """Give to the container's user what was mounted to be his (`U`), and new volumes, where the image has no
+        directory to take the owner from. Raises RootlessError."""
+        for gift in self._gifts:
+            gift.give(uid, gid)
         for fd in self._unowned:
             try:
                 os.fchown(fd, uid, gid)
@@ -204,6 +236,9 @@ class Assembly:
 
     def enter(self) -> None:
         """Make it the root of this mount namespace and let go of the host's tree."""
+        for fd in self._late:
+            mount_setattr(fd, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
+            os.close(fd)
         if (self._config.get("root") or {}).get("readonly"):
             mount_setattr(self._root, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
         os.fchdir(self._root)

@@ -36,7 +36,7 @@ def add(store: Store, container_id: str, name: str, **given: Any) -> None:
         "exit_code": given.get("exit_code", 0),
         "labels": dumps(given.get("labels", {})),
     }
-    records.insert(store.db, values, [], [(volume, False) for volume in given.get("volumes", [])])
+    records.insert(store.db, values, [], {volume: (False, {}, {}) for volume in given.get("volumes", [])})
 
 
 def passing(store: Store, *filters: str) -> list[str]:

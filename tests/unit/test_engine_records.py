@@ -32,7 +32,7 @@ def insert(database: Connection, container_id: str, name: str | None) -> str:
         "state": records.CREATED,
     }
     namer = None if name else lambda attempt: "taken" if attempt < 3 else "free"
-    return records.insert(database, values, ["layer"], [("volume", False)], namer)
+    return records.insert(database, values, ["layer"], {"volume": (False, {}, {})}, namer)
 
 
 def test_find_by_name_id_and_beginning(database: Connection) -> None:

@@ -11,11 +11,13 @@ import pytest
 from rootless.engine import spec
 from rootless.engine.create import check_name
 from rootless.engine.environment import resolve
+from rootless.engine.mount_words import parse_mount
 from rootless.engine.names import generate
 from rootless.engine.networking import parse_mode
 from rootless.engine.request import CreateRequest
 from rootless.engine.signals import parse_signal, signal_name
-from rootless.engine.volumes import as_oci, parse_mount, parse_tmpfs, parse_volume, plan
+from rootless.engine.volume_words import parse_tmpfs, parse_volume
+from rootless.engine.volumes import as_oci, plan
 from rootless.errors import NotFoundError, UsageError
 
 IMAGE = {"Entrypoint": ["/entry"], "Cmd": ["default"], "Env": ["A=image", "PATH=/image"], "WorkingDir": "/work"}
@@ -123,8 +125,17 @@ def test_volumes(tmp_path: Path) -> None:
     named = parse_volume("name:/data:nocopy")
     assert (named.kind, named.source, named.copy) == ("volume", "name", False)
     assert as_oci(named, "/v")["source"] == "/v/name/_data"
-    assert parse_mount(f"type=bind,src={tmp_path},dst=/x,readonly,bind-propagation=rslave").options == ["ro", "rslave"]
-    assert as_oci(parse_tmpfs("/t:size=1m"), "")["options"] == ["nosuid", "nodev", "size=1048576", "mode=1777"]
+    assert parse_mount(f"type=bind,src={tmp_path},dst=/x,readonly,bind-propagation=rslave")[0].options == [
+        "ro",
+        "rslave",
+    ]
+    assert as_oci(parse_tmpfs("/t:size=1m"), "")["options"] == [
+        "nosuid",
+        "nodev",
+        "size=1048576",
+        "tmpcopyup",
+        "mode=1777",
+    ]
 
 
 @pytest.mark.parametrize("text", ["a:b", "::", "a:/b:c:d", "-x:/b", "name:/", "name:/..", "name:/b:fly"])

@@ -7,7 +7,7 @@ import os
 from rootless.cli.options import Opts
 from rootless.cli.output import lines
 from rootless.cli.settings import Settings
-from rootless.engine.volumes import check_volume_name
+from rootless.engine.volume_words import check_volume_name
 from storage.volumes import make_volume
 
 

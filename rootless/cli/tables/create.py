@@ -5,6 +5,7 @@ from __future__ import annotations
 from rootless.cli.options import ANY, BOOL, CHOICE, CSV, LIST, STR, UINT, Argument, Command, Option
 
 PULL = ("always", "missing", "never", "newer")
+IMAGE_VOLUMES = ("anonymous", "bind", "tmpfs", "ignore")
 
 _SHARED = (
     Option("--add-host", LIST, "Add a line to /etc/hosts", metavar="NAME:IP"),
@@ -26,12 +27,20 @@ _SHARED = (
     Option("--expose", CSV, "Note that the container listens on this port", metavar="PORT[/PROTOCOL]"),
     Option("--group-add", CSV, "Add the process to a group", metavar="GROUP"),
     Option("--hostname -h", STR, "Name of the host as the container sees it", metavar="NAME"),
+    Option(
+        "--image-volume",
+        CHOICE,
+        "What the image's VOLUMEs become: anonymous (or bind), tmpfs, ignore",
+        "anonymous",
+        "HOW",
+        IMAGE_VOLUMES,
+    ),
     Option("--init", BOOL, "Run a small init as pid 1 that reaps and forwards signals"),
     Option("--interactive -i", BOOL, "Keep standard input open"),
     Option("--label -l", LIST, "Attach a label", metavar="KEY[=VALUE]"),
     Option("--log-driver", STR, "Where output is kept", metavar="DRIVER"),
     Option("--log-opt", LIST, "Set an option of the log driver", metavar="KEY=VALUE"),
-    Option("--mount", LIST, "Mount a bind, volume or tmpfs", metavar="type=TYPE,KEY=VALUE"),
+    Option("--mount", LIST, "Mount a bind, volume, tmpfs, ramfs, image, devpts or glob", metavar="type=TYPE,KEY=VALUE"),
     Option("--name", STR, "Name of the container", metavar="NAME"),
     Option("--network --net", STR, "Network: slirp4netns[:OPTIONS], host or none", metavar="NETWORK"),
     Option("--no-hosts", BOOL, "Leave the image's /etc/hosts alone"),
@@ -42,6 +51,7 @@ _SHARED = (
     Option("--pull", CHOICE, "When to pull: always, missing, never or newer", "missing", "WHEN", PULL),
     Option("--quiet -q", BOOL, "Say nothing while pulling"),
     Option("--read-only", BOOL, "Make the root file system read-only"),
+    Option("--read-only-tmpfs", BOOL, "With --read-only: leave /dev, /dev/shm, /run, /tmp, /var/tmp writable", True),
     Option("--retry", UINT, "Times to try a pull again after a failure", metavar="NUMBER"),
     Option("--retry-delay", STR, "Time between tries", metavar="TIME"),
     Option("--rm", BOOL, "Remove the container when it has ended"),
@@ -58,6 +68,7 @@ _SHARED = (
     Option("--user -u", STR, "Run as this user", metavar="USER[:GROUP]"),
     Option("--variant", STR, "Take the image for this variant of the architecture", metavar="VARIANT"),
     Option("--volume -v", LIST, "Mount a directory or a volume", metavar="SOURCE:PATH[:OPTIONS]"),
+    Option("--volumes-from", LIST, "Mount what another container mounts", metavar="CONTAINER[:ro]"),
     Option("--workdir -w", STR, "Directory to start in", metavar="DIR"),
 )
 
