@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _KNOWN = ("type", "device", "o", "copy", "nocopy")
-_FLAGS = frozenset(
-    ["ro", "rw", "exec", "noexec", "dev", "nodev", "suid", "nosuid", "noatime", "relatime", "nodiratime"]
-)
-_BINDS = frozenset(
-    ["bind", "rbind", "shared", "slave", "private", "rshared", "rslave", "rprivate", "unbindable", "runbindable"]
-)
+_FLAGS = frozenset((
+    "ro", "rw", "exec", "noexec", "dev", "nodev", "suid", "nosuid", "noatime", "relatime", "nodiratime",
+))  # fmt: skip
+_BINDS = frozenset((
+    "bind", "rbind", "shared", "slave", "private", "rshared", "rslave", "rprivate", "unbindable", "runbindable",
+))  # fmt: skip
 _MEMORY = frozenset(("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"))
 _MOST_ID = (1 << 32) - 2
 

@@ -31,9 +31,9 @@ _SAME = {
     "U": "chown",
     "volume-subpath": "subpath",
 }
-_FLAGS = frozenset(
-    ["ro", "rw", "chown", "bind-nonrecursive", "volume-nocopy", "nocopy", "tmpcopyup", "notmpcopyup", "newinstance"]
-)
+_FLAGS = frozenset((
+    "ro", "rw", "chown", "bind-nonrecursive", "volume-nocopy", "nocopy", "tmpcopyup", "notmpcopyup", "newinstance",
+))  # fmt: skip
 _LISTS = ("volume-opt", "volume-label")
 _BOOLEANS = {"": True, "true": True, "1": True, "false": False, "0": False}
 

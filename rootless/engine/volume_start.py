@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from rootless.errors import NotFoundError
+from rootless.errors import NotFoundError, UsageError
 from rootless.jsontext import loads
 from storage.drivers import prepare, rootfs_plan
 from storage.layer_names import layer_names
@@ -89,6 +89,11 @@ def _of_volume(
     plain = "subpath" not in more and "overlay" not in more
     words = ["tmpcopyup"] if mount["destination"] in copied and settings.copy and plain else []
     if settings.kind == "tmpfs":
+        if not plain:
+            raise UsageError(
+                f"mounting a volume on {mount['destination']}: it is in memory, and new for each container",
+                "leave O or subpath out",
+            )
         options = [word for word in mount["options"] if not word.endswith(("bind", "private", "shared", "slave"))]
         given = any(word.startswith(("mode=", "uid=", "gid=")) for word in settings.mount)
         words = ["tmpcopyup=files"] if words and given else words

@@ -127,6 +127,10 @@ class Assembly:
                 from rootless.runtime.copyup import copy_up
 
                 copy_up(self._root, fd, path, options.dress)
+            if special is not None and "idmap" in special and not options.bind:
+                from rootless.runtime.special import map_ids
+
+                map_ids(fd, f"{fstype} on {path}", special["idmap"])
             place = mount_point(self._root, path, is_directory(fd), no_links)
             self._check_place(place, path)
             attach(fd, place, path)

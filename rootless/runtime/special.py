@@ -51,7 +51,7 @@ def special_tree(source: str, options: MountOptions, special: dict[str, Any]) ->
         os.close(opened)
     if "idmap" in special:
         try:
-            _map_ids(tree, source, special["idmap"])
+            map_ids(tree, source, special["idmap"])
         except BaseException:
             os.close(tree)
             raise
@@ -125,8 +125,8 @@ def _fresh(place: str, lower: int) -> tuple[str, str]:
     return upper, work
 
 
-def _map_ids(tree: int, source: str, maps: dict[str, Any]) -> None:
-    """Have files of the mount belong to other ids, where the kernel lets us."""
+def map_ids(tree: int, source: str, maps: dict[str, Any]) -> None:
+    """Have files of a detached mount belong to other ids, where the kernel lets us. Raises RootlessError."""
     namespace = _namespace(maps.get("uids") or _own_ids("uid"), maps.get("gids") or _own_ids("gid"))
     try:
         mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_IDMAP, userns_fd=namespace)
