@@ -46,12 +46,14 @@ def pull(
     authfile: str | None = None,
     creds: str | None = None,
     patience: Patience | None = None,
+    certificates: str | None = None,
 ) -> str:
     """Make sure the image that `text` names is in the store, and return its id (hex).
 
     `policy`: "missing" asks a registry only where the image is not here (or is for another platform), "always" asks
     each time, "newer" takes what is here when no registry answers, "never" asks none. Nothing that is here already is
-    fetched again. `creds`: "user:password". Raises NotFoundError, RegistryError, ImageError, StorageError, UsageError.
+    fetched again. `creds`: "user:password"; `certificates`: a folder in the place of certs.d.
+    Raises NotFoundError, RegistryError, ImageError, StorageError, UsageError.
     """
     progress = progress or Progress()
     if isinstance(platform, str):
@@ -66,7 +68,8 @@ def pull(
         raise NotFoundError(f"{text}: no such image here, and the policy is to pull none", "rootless pull fetches it")
     if local is not None and policy in (MISSING, NEVER):
         return local.id
-    job = _Pull(store, platform, progress, tls_verify, authfile, from_option(creds) if creds else None, patience)
+    credentials = from_option(creds) if creds else None
+    job = _Pull(store, platform, progress, tls_verify, authfile, credentials, patience, certificates)
     try:
         return job.run(text)
     except RootlessError as error:
@@ -108,6 +111,7 @@ class _Pull:
         authfile: str | None,
         credentials: Credentials | None,
         patience: Patience | None,
+        certificates: str | None,
     ) -> None:
         from storage.registry.patience import Patience
 
@@ -119,6 +123,7 @@ class _Pull:
         self._authfile = authfile
         self._credentials = credentials
         self._patience = patience or Patience()
+        self._certificates = certificates
         self._conf: RegistriesConf = load()
 
     def run(self, text: str) -> str:
@@ -126,7 +131,7 @@ class _Pull:
         faults: list[RootlessError] = []
         for reference in self._conf.candidates(text):
             verdict = check_policy(DOCKER, docker_scopes(reference), f"pulling {reference}")
-            for endpoint in with_tls_verify(self._conf.endpoints(reference), self._tls_verify):
+            for endpoint in with_tls_verify(self._conf.endpoints(reference), self._tls_verify, self._certificates):
                 self._progress.note(_trying(reference, endpoint))
                 try:
                     return self._from_endpoint(reference, endpoint, verdict)

@@ -51,11 +51,11 @@ class Http:
         what: str,
         fields: dict[str, str] | None = None,
         body: Body | None = None,
-        seconds: float = READ_SECONDS,
+        seconds: float | None = None,
     ) -> Response:
         """Send one request; the answer's body is not read yet. `fields`: a form, where there is no `body`.
 
-        `seconds`: how long the server may be silent; for each piece of `body` that is sent it has CONNECT_SECONDS.
+        `seconds`: how long the server may be silent (None: READ_SECONDS); for each piece of `body` that is sent it has CONNECT_SECONDS.
         Raises Fault.
         """
         origin = origin_of(url)
@@ -73,7 +73,7 @@ class Http:
                 redirect=False,
                 retries=False,
                 preload_content=False,
-                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds or READ_SECONDS),
                 **content,
             )
         except FAULTS as error:

@@ -14,7 +14,7 @@ from storage.references import DEFAULT_DOMAIN
 from storage.registries_conf import Endpoint
 from storage.registry.authorization import Authorization, refused
 from storage.registry.faults import Fault, PassingFault, allow_http
-from storage.registry.http import READ_SECONDS, Body, Http, Response, discard, origin_of, read_document
+from storage.registry.http import Body, Http, Response, discard, origin_of, read_document
 from storage.registry.patience import Pauses
 
 HUB = "registry-1.docker.io"
@@ -62,15 +62,16 @@ class Session:
         headers: dict[str, str],
         what: str,
         body: Body | None = None,
-        seconds: float = READ_SECONDS,
+        seconds: float | None = None,
     ) -> Response:
-        """As `get`, for any method. `place`: a path below /v2/<repository>/, or a URL that the registry has named.
+        """As `get`, for any method. `place`: a path below /v2/<repository>/, one that begins with a slash, or a URL
+        that the registry has named.
 
         A body that is sent in vain (401, a redirect) is sent again. `seconds`: how long the server may be silent.
         """
         base = self._find_base(what)
-        prefix = f"{base}/v2/{self.repository}/" if self.repository else f"{base}/v2/"
-        url = place if "://" in place.partition("?")[0] else prefix + place
+        url = urljoin(base, self.absolute(place))
+        self._refuse_downgrade(base, url, what)
         for _ in range(_MOST_LOGINS + 1):
             header = self._auth.header
             sent = headers | ({"Authorization": header} if header else {})
@@ -84,6 +85,12 @@ class Session:
         if response.status in _OVERLOADED:
             self._overloaded(response, what)
         return response
+
+    def absolute(self, place: str) -> str:
+        """A `place` with all of its path."""
+        if place.startswith("/") or "://" in place.partition("?")[0]:
+            return place
+        return f"/v2/{self.repository}/{place}" if self.repository else f"/v2/{place}"
 
     def expect(self, response: Response, statuses: tuple[int, ...], what: str) -> None:
         """Raises what the status means, with what the registry says about it, unless it is one of `statuses`."""

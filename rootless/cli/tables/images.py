@@ -26,6 +26,25 @@ TABLE = {
         ),
         _IMAGE,
     ),
+    "image analyze": Command(
+        "image analyze",
+        "Show what each layer adds, changes and removes, and what of it is wasted.",
+        (
+            Option("--ci", BOOL, "Judge, with dive's limits where none is given (0.9, none, 0.1)"),
+            Option("--format", STR, "Print with a Go template for each layer, or as json", metavar="TEMPLATE"),
+            Option("--highest-user-wasted-percent", STR, "End with 1 where more is wasted (0.1)", metavar="SHARE"),
+            Option("--highest-wasted-bytes", STR, "End with 1 where more is wasted (20MB)", metavar="SIZE"),
+            Option("--interactive -i", BOOL, "Browse the layers and their files (needs rootless[analyze])"),
+            Option("--lowest-efficiency", STR, "End with 1 where it is less efficient (0.9)", metavar="SHARE"),
+            _NO_TRUNC,
+        ),
+        _IMAGE,
+        module="image_analyze",
+        examples=(
+            "rootless image analyze my/app",
+            "rootless image analyze --lowest-efficiency 0.95 --highest-wasted-bytes 20MB my/app",
+        ),
+    ),
     "image exists": Command(
         "image exists", "End with 0 if there is such an image, else with 1.", (), _IMAGE, module="image_exists"
     ),
@@ -95,8 +114,10 @@ TABLE = {
         "pull",
         "Fetch images from registries.",
         (
+            Option("--all-tags -a", BOOL, "Fetch all that the repository has"),
             Option("--arch", STR, "Take the image for this architecture", metavar="ARCH"),
             Option("--authfile", STR, "Take credentials from this file", metavar="FILE"),
+            Option("--cert-dir", STR, "Take certificates (*.crt, *.cert, *.key) from here only", metavar="DIR"),
             Option("--creds", STR, "Credentials for the registry", metavar="USER[:PASSWORD]"),
             Option("--os", STR, "Take the image for this operating system", metavar="OS"),
             Option("--platform", STR, "Take the image for this platform", metavar="OS/ARCH[/VARIANT]"),
