@@ -36,7 +36,7 @@ def check(transport: str, scopes: list[str], what: str) -> Verdict:
     path = find_file()
     if path is None:
         return Verdict()
-    policy = read_policy(path)
+    policy = _read(path)
     scope, requirements = _entry(policy, transport, scopes)
     parsed = _parse_all(policy, path)
     found = parsed[id(requirements)]
@@ -121,8 +121,15 @@ def user_file() -> str:
     return user_directory() + "/policy.json"
 
 
-def read_policy(path: str) -> dict[str, Any]:
-    """The JSON object of a policy file, in which no key occurs twice. Raises StorageError."""
+def checked_policy(path: str) -> dict[str, Any]:
+    """The policy in a file of which everything is understood. Raises StorageError."""
+    policy = _read(path)
+    _parse_all(policy, path)
+    return policy
+
+
+def _read(path: str) -> dict[str, Any]:
+    """The JSON object of a policy file, in which no key occurs twice."""
     try:
         with open(path, "rb") as file:
             policy = json.load(file, object_pairs_hook=_without_repetition)

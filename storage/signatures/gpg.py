@@ -85,3 +85,21 @@ class Keyring:
         except FileNotFoundError:
             raise RootlessError(f"{self._what}: gpg is not installed", "apt-get install gpg") from None
         return [line for line in lines if line], content
+
+
+def owners(key: bytes) -> list[str]:
+    """The user ids of the public keys in `key`, as gpg prints them; none where there is none. Raises RootlessError."""
+    with tempfile.TemporaryDirectory(prefix="rootless-gpg-") as home:
+        command = ["gpg", "--homedir", home, "--batch", "--no-tty", "--quiet", "--no-autostart", "--with-colons"]
+        try:
+            done = subprocess.run(
+                [*command, "--show-keys"],
+                input=key,
+                capture_output=True,
+                timeout=_SECONDS,
+                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+            )
+        except (FileNotFoundError, subprocess.TimeoutExpired):
+            raise RootlessError("asking gpg whose a key is: it does not answer", "apt-get install gpg") from None
+    lines = [line.split(":") for line in done.stdout.decode("utf-8", "replace").splitlines()]
+    return [line[9] for line in lines if line[0] == "uid" and len(line) > 9]

@@ -70,6 +70,7 @@ NOUNS = {
         "prune": "container prune",
     },
     "image": {
+        "analyze": "image analyze",
         "diff": "image diff",
         "exists": "image exists",
         "history": "history",
@@ -86,6 +87,7 @@ NOUNS = {
         "save": "save",
         "tag": "tag",
         "tree": "image tree",
+        "trust": "image trust",
         "untag": "untag",
     },
     "manifest": {
@@ -124,7 +126,11 @@ _TABLE_OF_NOUN = {
     "volume": "volumes",
 }
 
-_TABLES = {"container diff": "changes", "image diff": "changes"}  # where it is not the noun's
+_TABLES = {  # where it is not the noun's
+    "container diff": "changes",
+    "image diff": "changes",
+    "image trust": "registries",
+}
 
 
 def command_named(name: str) -> Command:

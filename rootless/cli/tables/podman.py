@@ -37,6 +37,7 @@ _FLAGS = {
     "export": "output/o",
     "history": "format human/H no-trunc quiet/q",
     "images": "all/a digests filter/f format history no-trunc noheading/n quiet/q sort",
+    "image trust": "json/j noheading/n pubkeysfile/f raw type/t",
     "import": "arch change/c message/m os quiet/q variant",
     "info": "format/f",
     "inspect": "format/f latest/l size/s type/t",

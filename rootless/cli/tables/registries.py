@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from rootless.cli.options import BOOL, CHOICE, INT, MAYBE, STR, UINT, Argument, Command, Option
+from rootless.cli.options import BOOL, CHOICE, INT, LIST, MAYBE, STR, UINT, Argument, Command, Option
 
 FORMATS = ("oci", "v2s2")
 COMPRESSIONS = ("gzip", "zstd")
+TRUSTS = ("signedBy", "sigstoreSigned", "accept", "reject")
 
 _AUTHFILE = Option("--authfile", STR, "Take credentials from this file", metavar="FILE")
 _CERT_DIR = Option("--cert-dir", STR, "Take certificates (*.crt, *.cert, *.key) from here only", metavar="DIR")
@@ -13,6 +14,23 @@ _CREDS = Option("--creds", STR, "Credentials for the registry", metavar="USER[:P
 _TLS_VERIFY = Option("--tls-verify", BOOL, "Ask for https and a valid certificate", None)
 
 TABLE = {
+    "image trust": Command(
+        "image trust",
+        "Show which images policy.json lets in, or set it for a registry.",
+        (
+            Option("--json -j", BOOL, "show: print JSON"),
+            Option("--noheading -n", BOOL, "show: print no line of headings"),
+            Option("--pubkeysfile -f", LIST, "set: a public key that must have signed", metavar="FILE"),
+            Option("--raw", BOOL, "show: print the file as it is"),
+            Option("--type -t", CHOICE, "set: one of " + ", ".join(TRUSTS), None, "TYPE", TRUSTS),
+        ),
+        (Argument("action", metavar="show|set"), Argument("registry", MAYBE)),
+        module="image_trust",
+        examples=(
+            "rootless image trust show",
+            "rootless image trust set --type sigstoreSigned --pubkeysfile cosign.pub quay.io/team",
+        ),
+    ),
     "push": Command(
         "push",
         "Send an image to a registry, or into an archive or a directory.",
