@@ -135,27 +135,6 @@ def rebuild(layer_fd: int, write: Callable[[memoryview], object]) -> int:
         os.close(diff)
 
 
-def skeleton(fd: int) -> Iterator[bytes]:
-    """The tar of the layer whose record is open as `fd`, with zeros for what is in its files: no file is read.
-
-    Raises StorageError where the record is damaged.
-    """
-    segments = _Segments(fd)
-    zeros = bytes(CHUNK)
-    while kind := segments.take(1):
-        if kind == b"R":
-            (length,) = struct.unpack("<I", segments.take(4))
-            yield segments.take(length)
-            continue
-        _, path_length, count = struct.unpack("<III", segments.take(12))
-        segments.take(path_length)
-        left = sum(length for _, length in _WINDOW.iter_unpack(segments.take(16 * count))) if count else 0
-        while left:
-            step = min(left, CHUNK)
-            left -= step
-            yield zeros if step == CHUNK else zeros[:step]
-
-
 def _read_lost(layer_fd: int) -> Lost:
     try:
         fd = os.open("lost/index", os.O_RDONLY | os.O_CLOEXEC, dir_fd=layer_fd)
@@ -237,7 +216,7 @@ def _rebuild(segments: _Segments, diff: int, layer_fd: int, lost: Lost, out: _Ga
 
 
 def headers_only(record_fd: int) -> Callable[[], bytes]:
-    """For TarReader: pieces of the tar whose record is open as `record_fd`, with zeros where payload was, b"" at the end.
+    """For TarReader: pieces of the tar whose record is open as `record_fd`, zeros where payload was, b"" at the end.
     No file of the layer is needed. Raises StorageError where the record is damaged."""
     pieces = _headers_only(_Segments(record_fd))
     return lambda: next(pieces, b"")

@@ -100,6 +100,7 @@ NOUNS = {
         "rm": "manifest rm",
     },
     "system": {
+        "check": "system check",
         "df": "system df",
         "info": "info",
         "prune": "system prune",
