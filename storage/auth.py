@@ -20,6 +20,7 @@ from storage.config_files import home, user_directory
 from storage.references import DEFAULT_DOMAIN
 
 FILES = "containers-auth.json"  # what registries.conf calls the files, beside the names of helpers
+HUB_KEY = "https://index.docker.io/v1/"
 _HELPER_SECONDS = 60
 _NOT_FOUND = ("credentials not found", "no credentials")
 _HUB = (DEFAULT_DOMAIN, "index.docker.io", "registry-1.docker.io")
@@ -64,7 +65,7 @@ def find_credentials(
     """
     named = authfile or os.environ.get("REGISTRY_AUTH_FILE")
     if named:
-        content = _read(named)
+        content = read_file(named)
         if content is None:
             raise NotFoundError(f"reading credentials from {named}: there is no such file")
         return _in_file(content, name, named)
@@ -89,7 +90,7 @@ def files() -> list[str]:
 
 def _in_files(name: str) -> Credentials | None:
     for path in files():
-        content = _read(path)
+        content = read_file(path)
         if content is not None:
             found = _in_file(content, name, path)
             if found:
@@ -97,7 +98,13 @@ def _in_files(name: str) -> Credentials | None:
     return None
 
 
-def _read(path: str) -> dict[str, Any] | None:
+def server_of(host: str) -> str:
+    """What Docker's files and helpers call a registry: Docker Hub by its old URL."""
+    return HUB_KEY if host in _HUB else host
+
+
+def read_file(path: str) -> dict[str, Any] | None:
+    """The file as one of the kind of auth.json, None where there is none. Raises StorageError for a damaged one."""
     try:
         with open(path, "rb") as file:
             content = json.load(file)
@@ -113,17 +120,17 @@ def _read(path: str) -> dict[str, Any] | None:
 
 
 def _in_file(content: dict[str, Any], name: str, path: str) -> Credentials | None:
-    auths = _table(content, "auths", path)
-    helpers = _table(content, "credHelpers", path)
+    auths = table(content, "auths", path)
+    helpers = table(content, "credHelpers", path)
     host = name.partition("/")[0]
-    keys = _keys(name)
+    keys = keys_of(name)
     for key in keys:
         helper = helpers.get(key)
         if isinstance(helper, str) and helper:
             found = _ask_helper(helper, key, host)
             if found:
                 return found
-    normal = {_normal(key): entry for key, entry in auths.items()}
+    normal = {host_of_key(key): entry for key, entry in auths.items()}
     for key in keys:
         entry = normal.get(key)
         if isinstance(entry, dict):
@@ -132,11 +139,11 @@ def _in_file(content: dict[str, Any], name: str, path: str) -> Credentials | Non
                 return found
     store = content.get("credsStore")
     if isinstance(store, str) and store:
-        return _ask_helper(store, "https://index.docker.io/v1/" if host in _HUB else host, host)
+        return _ask_helper(store, server_of(host), host)
     return None
 
 
-def _keys(name: str) -> list[str]:
+def keys_of(name: str) -> list[str]:
     """ "host/a/b", "host/a", "host": the most particular first."""
     found = []
     while name:
@@ -147,7 +154,7 @@ def _keys(name: str) -> list[str]:
     return found
 
 
-def _normal(key: str) -> str:
+def host_of_key(key: str) -> str:
     """Docker's old keys are URLs: "https://index.docker.io/v1/" is the host alone; paths of ours are kept."""
     for scheme in ("https://", "http://"):
         if key.startswith(scheme):
@@ -174,15 +181,15 @@ def _from_entry(entry: dict[str, Any], source: str) -> Credentials | None:
     return Credentials("", "", token, source) if token else None
 
 
-def _ask_helper(helper: str, server: str, host: str) -> Credentials | None:
-    """docker-credential-<helper> get: the server on standard input, JSON on standard output."""
+def run_helper(helper: str, action: str, text: str, what: str) -> str | None:
+    """docker-credential-<helper> `action`, with `text` on its standard input; its standard output, or None where it
+    says that there are no such credentials. Raises RegistryError, beginning with `what`."""
     program = f"docker-credential-{helper}"
-    what = f"asking {program} for the credentials of {host}"
     if "/" in helper:
         raise RegistryError(f"{what}: that is a path, not the name of a helper")
     try:
         done = subprocess.run(
-            [program, "get"], input=server, capture_output=True, text=True, timeout=_HELPER_SECONDS, check=False
+            [program, action], input=text, capture_output=True, text=True, timeout=_HELPER_SECONDS, check=False
         )
     except FileNotFoundError:
         raise RegistryError(f"{what}: it is not installed", "install it, or remove it from the configuration") from None
@@ -195,8 +202,18 @@ def _ask_helper(helper: str, server: str, host: str) -> Credentials | None:
         if any(text in said.lower() for text in _NOT_FOUND):
             return None
         raise RegistryError(f"{what}: {said or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def _ask_helper(helper: str, server: str, host: str) -> Credentials | None:
+    """docker-credential-<helper> get: the server on standard input, JSON on standard output."""
+    program = f"docker-credential-{helper}"
+    what = f"asking {program} for the credentials of {host}"
+    found = run_helper(helper, "get", server, what)
+    if found is None:
+        return None
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(found)
         user, secret = answer["Username"], answer["Secret"]
     except (ValueError, KeyError, TypeError):
         raise RegistryError(f"{what}: its answer is not what the protocol says") from None
@@ -207,7 +224,8 @@ def _ask_helper(helper: str, server: str, host: str) -> Credentials | None:
     return Credentials(user, secret, source=program)
 
 
-def _table(content: dict[str, Any], key: str, path: str) -> dict[str, Any]:
+def table(content: dict[str, Any], key: str, path: str) -> dict[str, Any]:
+    """The object `key` of a file; {} where there is none. Raises StorageError."""
     value = content.get(key)
     if value is None:
         return {}

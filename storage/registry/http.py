@@ -55,8 +55,8 @@ class Http:
     ) -> Response:
         """Send one request; the answer's body is not read yet. `fields`: a form, where there is no `body`.
 
-        `seconds`: how long the server may be silent (None: READ_SECONDS); for each piece of `body` that is sent it has CONNECT_SECONDS.
-        Raises Fault.
+        `seconds`: how long the server may be silent (None: READ_SECONDS); for each piece of `body` that is sent it has
+        CONNECT_SECONDS. Raises Fault.
         """
         origin = origin_of(url)
         host = origin.partition("://")[2]

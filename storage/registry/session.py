@@ -126,7 +126,7 @@ class Session:
         self._http.close()
 
     def _follow(
-        self, method: str, url: str, headers: dict[str, str], what: str, body: Body | None, seconds: float
+        self, method: str, url: str, headers: dict[str, str], what: str, body: Body | None, seconds: float | None
     ) -> tuple[Response, bool]:
         """The answer after all redirects, and whether it is the registry's own."""
         first = origin_of(self._find_base(what))

@@ -13,7 +13,33 @@ _CERT_DIR = Option("--cert-dir", STR, "Take certificates (*.crt, *.cert, *.key) 
 _CREDS = Option("--creds", STR, "Credentials for the registry", metavar="USER[:PASSWORD]")
 _TLS_VERIFY = Option("--tls-verify", BOOL, "Ask for https and a valid certificate", None)
 
+_COMPAT = Option("--compat-auth-file", STR, "Write this file, as Docker's config.json", metavar="FILE")
+_WRITTEN = Option("--authfile", STR, "Keep credentials in this file", metavar="FILE")
+
 TABLE = {
+    "login": Command(
+        "login",
+        "Log in to a registry: check name and password there, and keep them.",
+        (
+            _WRITTEN,
+            _CERT_DIR,
+            _COMPAT,
+            Option("--get-login", BOOL, "Print who is logged in, and nothing else"),
+            Option("--password -p", STR, "Password (others can read it in the list of processes)", metavar="PASSWORD"),
+            Option("--password-stdin", BOOL, "Read the password from standard input"),
+            _TLS_VERIFY,
+            Option("--username -u", STR, "Name of the user", metavar="NAME"),
+            Option("--verbose -v", BOOL, "Say where the credentials are kept"),
+        ),
+        (Argument("registry", MAYBE),),
+        examples=("rootless login -u alice --password-stdin quay.io < token",),
+    ),
+    "logout": Command(
+        "logout",
+        "Forget the credentials for a registry.",
+        (Option("--all -a", BOOL, "Those for all registries"), _WRITTEN, _COMPAT),
+        (Argument("registry", MAYBE),),
+    ),
     "image trust": Command(
         "image trust",
         "Show which images policy.json lets in, or set it for a registry.",
