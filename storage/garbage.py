@@ -27,6 +27,10 @@ _UNREFERENCED = """SELECT diff_id, size, blob, blob_size FROM layers l
  AND NOT EXISTS (SELECT 1 FROM manifest_list_layers WHERE diff_id = l.diff_id)
  AND NOT EXISTS (SELECT 1 FROM leases WHERE digest = l.diff_id OR digest = l.blob)"""
 
+# One that is used and has lost its row is damage, not garbage: `system check --repair` finds its sizes out anew.
+KNOWN_LAYERS = """SELECT diff_id FROM layers UNION SELECT diff_id FROM image_layers
+ UNION SELECT diff_id FROM container_layers"""
+
 _NEEDED_AGAIN = "SELECT 1 FROM layers WHERE blob = ? UNION ALL SELECT 1 FROM leases WHERE digest = ?"
 
 
@@ -96,7 +100,7 @@ def _move_away(store: Store, path: str, moved: list[str]) -> None:
 
 def _sweep(store: Store, db: Connection, layers: list[str], blobs: set[str], moved: list[str]) -> None:
     """Take away what has no row: nobody is adding anything, so a killed process left it."""
-    known = {row[0] for row in db.execute("SELECT diff_id FROM layers")}
+    known = {row[0] for row in db.execute(KNOWN_LAYERS)}
     for name in layers:
         if name.partition(".")[0] not in known:
             _move_away(store, store.layout.layer(name), moved)

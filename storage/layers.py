@@ -66,11 +66,16 @@ class LayerExtraction:
             os.close(self.stdin_fd)
             self.stdin_fd = -1
 
-    def finish(self, protect: Callable[[Sequence[str]], None] | None = None) -> LayerInfo:
+    def finish(
+        self,
+        protect: Callable[[Sequence[str]], None] | None = None,
+        put: Callable[[str, str], None] | None = None,
+    ) -> LayerInfo:
         """Wait for the child, check the diffID, and put the layer in its place. On failure nothing is left.
 
         `protect` is a lease's, for whoever could not name the layer before: no collector takes it away from the moment
-        at which it is in its place, where another process may have put it.
+        at which it is in its place, where another process may have put it. `put(directory, diffID)` is what brings it
+        there, in place of `LayerStore.put`; what it leaves in the directory is deleted.
 
         Raises ImageError for content that is damaged, hostile or not the layer that was expected; StorageError.
         """
@@ -84,7 +89,7 @@ class LayerExtraction:
                 )
             if protect is not None:
                 protect([info.diff_id])
-            self._store.put(self._place, info.diff_id)
+            (put or self._store.put)(self._place, info.diff_id)
         finally:
             self._drop()
         return info
@@ -218,7 +223,7 @@ class LayerStore:
 
     def put(self, place: str, diff_id: str) -> None:
         """Rename a finished layer into place; where another process was faster, theirs stays."""
-        target = self._layout.layer(diff_id + _suffix(place))
+        target = self._layout.layer(diff_id + suffix_of(place))
         try:
             os.rename(place, target)
         except OSError as error:
@@ -333,7 +338,7 @@ def _prepare(place: str) -> tuple[int, int]:
         raise StorageError(f"making {error.filename}: {error.strerror}") from None
 
 
-def _suffix(place: str) -> str:
+def suffix_of(place: str) -> str:
     """What follows the diffID in the name of a finished layer."""
     try:
         with open(f"{place}/{OWNERS}") as file:

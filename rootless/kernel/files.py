@@ -18,6 +18,9 @@ RESOLVE_IN_ROOT = 0x10
 
 _OPENAT2 = 437  # on every architecture
 
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _ROOT_INODE = 256  # of every subvolume's uppermost directory on btrfs; elsewhere it may be anything's
@@ -58,6 +61,12 @@ def reflink(dst_fd: int, src_fd: int) -> bool:
             return False
         raise
     return True
+
+
+def exchange(one: str, other: str) -> None:
+    """Have two directories change places in one step (renameat2(2)). Raises SyscallError, EINVAL where the file system
+    cannot."""
+    check(libc.call("renameat2", _AT_FDCWD, text(one), _AT_FDCWD, text(other), _RENAME_EXCHANGE), "renameat2", one)
 
 
 def lock_file(fd: int, exclusive: bool, blocking: bool) -> bool:

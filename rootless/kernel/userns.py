@@ -110,6 +110,10 @@ class Child:
         self.pid = pid
         self._pipe = pipe
 
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when there is a result, for poll(2)."""
+        return self._pipe
+
     def result(self) -> Any:
         """Wait for the end and return what the function returned, or raise what it raised. Once only."""
         try:

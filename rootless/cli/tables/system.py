@@ -10,6 +10,18 @@ _FORCE = Option("--force -f", BOOL, "Do not ask")
 TABLE = {
     "doctor": Command("doctor", "Check all that this host must provide, and say how to mend what is missing.", _FORMAT),
     "info": Command("info", "Describe this host and the store.", _FORMAT),
+    "system check": Command(
+        "system check",
+        "Check that the store is what it should be: its database, layers, blobs, images, containers and volumes.",
+        (
+            Option("--force -f", BOOL, "With --repair: also remove damaged images and their containers"),
+            Option("--format", STR, "Print with a Go template, or as json", metavar="TEMPLATE"),
+            Option("--max -m", STR, "How old leftovers may be before they are told of", "24h", "DURATION"),
+            Option("--quick -q", BOOL, "Compare what files look like, and do not read what is in them"),
+            Option("--repair -r", BOOL, "Mend what can be mended without losing anything"),
+        ),
+        module="system_check",
+    ),
     "system df": Command(
         "system df",
         "Show what images, containers and volumes take on the disk.",
