@@ -40,6 +40,8 @@ VERBS = {
     "inspect": "containers",
     "kill": "containers",
     "load": "images",
+    "login": "registries",
+    "logout": "registries",
     "logs": "containers",
     "port": "containers",
     "ps": "containers",

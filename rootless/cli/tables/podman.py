@@ -43,6 +43,10 @@ _FLAGS = {
     "inspect": "format/f latest/l size/s type/t",
     "kill": "all/a cidfile latest/l signal/s",
     "load": "input/i quiet/q",
+    "login": (
+        "authfile cert-dir compat-auth-file get-login password-stdin password/p secret tls-verify username/u verbose/v"
+    ),
+    "logout": "all/a authfile compat-auth-file",
     "logs": "color follow/f latest/l names/n since tail timestamps/t until",
     "port": "all/a latest/l",
     "ps": (
@@ -51,6 +55,11 @@ _FLAGS = {
     "pull": (
         "all-tags/a arch authfile cert-dir creds decryption-key disable-content-trust os platform quiet/q retry "
         "retry-delay tls-verify variant"
+    ),
+    "push": (
+        "authfile cert-dir compress compression-format compression-level creds digestfile disable-content-trust "
+        "encrypt-layer encryption-key force-compression format/f quiet/q remove-signatures retry retry-delay sign- "
+        "by sign-by-sigstore sign-by-sigstore-private-key sign-passphrase-file tls-verify"
     ),
     "restart": "all/a cidfile filter/f latest/l running time/t",
     "rm": "all/a cidfile depend filter force/f ignore/i latest/l time/t volumes/v",
@@ -75,6 +84,7 @@ _FLAGS = {
         "variant volume/v volumes-from workdir/w"
     ),
     "save": "compress format multi-image-archive/m output/o quiet/q uncompressed",
+    "search": "authfile cert-dir compatible creds filter/f format limit list-tags no-trunc tls-verify",
     "start": "all attach/a detach-keys filter/f interactive/i latest/l sig-proxy",
     "stop": "all/a cidfile filter/f ignore/i latest/l time/t",
     "version": "format/f",
