@@ -52,6 +52,7 @@ VERBS = {
     "rmi": "images",
     "run": "create",
     "save": "images",
+    "search": "registries",
     "start": "containers",
     "stop": "containers",
     "tag": "images",
@@ -87,6 +88,7 @@ NOUNS = {
         "rm": "rmi",
         "remove": "rmi",
         "save": "save",
+        "search": "search",
         "tag": "tag",
         "tree": "image tree",
         "trust": "image trust",
@@ -111,12 +113,16 @@ NOUNS = {
     "volume": {
         "create": "volume create",
         "exists": "volume exists",
+        "export": "volume export",
+        "import": "volume import",
         "inspect": "volume inspect",
         "list": "volume ls",
         "ls": "volume ls",
+        "mount": "volume mount",
         "prune": "volume prune",
         "remove": "volume rm",
         "rm": "volume rm",
+        "unmount": "volume unmount",
     },
 }
 """Noun -> word after it -> name of the command in its table."""

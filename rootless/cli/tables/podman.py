@@ -58,8 +58,8 @@ _FLAGS = {
     ),
     "push": (
         "authfile cert-dir compress compression-format compression-level creds digestfile disable-content-trust "
-        "encrypt-layer encryption-key force-compression format/f quiet/q remove-signatures retry retry-delay sign- "
-        "by sign-by-sigstore sign-by-sigstore-private-key sign-passphrase-file tls-verify"
+        "encrypt-layer encryption-key force-compression format/f quiet/q remove-signatures retry retry-delay "
+        "sign-by sign-by-sigstore sign-by-sigstore-private-key sign-passphrase-file tls-verify"
     ),
     "restart": "all/a cidfile filter/f latest/l running time/t",
     "rm": "all/a cidfile depend filter force/f ignore/i latest/l time/t volumes/v",
@@ -116,6 +116,7 @@ _FLAGS = {
     ),
     "manifest rm": "ignore/i",
     "volume create": "driver/d ignore label/l opt/o",
+    "volume export": "output/o",
     "volume inspect": "all/a format/f",
     "volume ls": "filter/f format noheading/n quiet/q",
     "volume prune": "filter force/f",

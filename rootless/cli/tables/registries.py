@@ -86,4 +86,24 @@ TABLE = {
             "rootless push my/app oci:/srv/layout:1.0",
         ),
     ),
+    "search": Command(
+        "search",
+        "Look for images in registries.",
+        (
+            _AUTHFILE,
+            _CERT_DIR,
+            Option("--compatible", BOOL, "Columns as Docker prints them"),
+            _CREDS,
+            Option(
+                "--filter -f", LIST, "Only those that match (stars=, is-official, is-automated)", metavar="KEY=VALUE"
+            ),
+            Option("--format", STR, "Print with a Go template, or as json", metavar="TEMPLATE"),
+            Option("--limit", INT, "How many of each registry (default: 25)", metavar="NUMBER"),
+            Option("--list-tags", BOOL, "List the tags of the repository that is named"),
+            Option("--no-trunc", BOOL, "Print descriptions in full"),
+            _TLS_VERIFY,
+        ),
+        (Argument("term"),),
+        examples=("rootless search --list-tags quay.io/podman/hello",),
+    ),
 }
