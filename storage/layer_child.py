@@ -35,13 +35,13 @@ def extract(
     """Extract the blob that `source` (descriptor, (offset, length) in a seekable file) gives; fields of LayerInfo."""
     os.fchdir(layer_fd)
     drop_default_acl("diff")
-    single = _maps_one_id()
+    single = maps_one_id()
     os.chroot("diff")
     os.chdir("/")
     limits = Limits() if max_bytes is None else Limits(max_bytes)
     record = RecordWriter(record_fd)
     extractor = Extractor(layer_fd, record, single, limits)
-    stream = _Stream(_reader(*source))
+    stream = Stream(reader_of(*source))
     extractor.run(TarReader(stream.next_piece))
     record.close()
     if extractor.foreign:
@@ -87,12 +87,14 @@ def _write_file(layer_fd: int, name: str, content: str) -> None:
         os.close(fd)
 
 
-def _maps_one_id() -> bool:
+def maps_one_id() -> bool:
+    """Whether our user namespace has one id only."""
     with open("/proc/self/uid_map", "rb") as file:
         return sum(int(line.split()[2]) for line in file) == 1
 
 
-def _reader(fd: int, window: tuple[int, int] | None) -> Callable[[], bytes]:
+def reader_of(fd: int, window: tuple[int, int] | None) -> Callable[[], bytes]:
+    """What gives the next piece of an open file, b"" at its end; `window`: (offset, length) in a seekable one."""
     if window is None:
         return lambda: os.read(fd, _READ)
     at, left = window
@@ -107,7 +109,7 @@ def _reader(fd: int, window: tuple[int, int] | None) -> Callable[[], bytes]:
     return read
 
 
-class _Stream:
+class Stream:
     """Decompresses and hashes in a thread of its own (both let go of the interpreter lock) ahead of the extraction."""
 
     def __init__(self, read: Callable[[], bytes]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _KNOWN = ("type", "device", "o", "copy", "nocopy")
+_IMAGE = "image"
 _FLAGS = frozenset((
     "ro", "rw", "exec", "noexec", "dev", "nodev", "suid", "nosuid", "noatime", "relatime", "nodiratime",
 ))  # fmt: skip
@@ -28,19 +29,26 @@ _MEMORY = frozenset(("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"))
 _MOST_ID = (1 << 32) - 2
 
 
-def parse_settings(options: Iterable[str], where: str) -> dict[str, str]:
+def parse_settings(options: Iterable[str], where: str, driver: str = "local") -> dict[str, str]:
     """The options as they are kept, checked as far as they can be without the kernel. Raises UsageError."""
     found: dict[str, str] = {}
+    known = (_IMAGE,) if driver == _IMAGE else _KNOWN
     for text in options:
         key, _, value = text.partition("=")
-        if key not in _KNOWN:
-            raise UsageError(f"{where}: option {key!r} is not known", f"known: {' '.join(_KNOWN)}")
+        if key not in known:
+            raise UsageError(f"{where}: option {key!r} is not known", f"known: {' '.join(known)}")
         if key == "o" and "o" in found:
             value = f"{found['o']},{value}"
         elif key in found:
             raise UsageError(f"{where}: option {key} is given twice")
         found[key] = value
-    VolumeSettings(found, where)
+    if driver == _IMAGE:
+        if not found.get(_IMAGE):
+            raise UsageError(f"{where}: the driver image needs an image", "--opt image=NAME")
+    else:
+        settings = VolumeSettings(found, where)
+        if settings.kind == "bind" and not os.path.isdir(settings.device):
+            raise UsageError(f"{where}: device={settings.device}: there is no such directory", "make it first")
     return found
 
 

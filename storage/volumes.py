@@ -21,7 +21,8 @@ from storage.layout import Layout
 from storage.sqlite import Connection
 from storage.store import Store
 
-_USED = "used"
+IMAGE = "image"  # the driver that copies an image's files
+USED = "used"
 _SELECT = """SELECT name, driver, created, labels, options, anonymous,
  (SELECT group_concat(container_id) FROM container_volumes WHERE volume = v.name) FROM volumes v """
 
@@ -61,20 +62,58 @@ def find_volume(connection: Connection, text: str) -> Volume:
 
 def never_used(layout: Layout, name: str) -> bool:
     """Whether no container has started with the volume yet."""
-    return not os.path.exists(f"{layout.volume(name)}/{_USED}")
+    return not os.path.exists(f"{layout.volume(name)}/{USED}")
 
 
 def make_volume(
-    store: Store, name: str, labels: Mapping[str, str], driver: str = "local", existing: bool = False
+    store: Store,
+    name: str,
+    labels: Mapping[str, str],
+    driver: str = "local",
+    existing: bool = False,
+    options: Mapping[str, str] | None = None,
 ) -> None:
-    """Make an empty volume. `existing`: one of this name is fine, and stays as it is. Raises ConflictError,
-    StorageError."""
-    with transaction(store.db) as db:
-        row = (name, driver, time.time(), dumps(dict(labels)))
-        query = "INSERT OR IGNORE INTO volumes (name, driver, created, labels) VALUES (?, ?, ?, ?)"
-        if db.execute(query, row).rowcount == 0 and not existing:
-            raise ConflictError(f"making the volume {name}: there is one of this name already", "--ignore takes it")
-        make_volume_directory(store.layout, name)
+    """Make a volume: an empty one, or with the driver "image" a copy of the image's files. `options`: as
+    `volume_options.parse_settings` gives them. `existing`: one of this name is fine, and stays as it is.
+
+    Raises ConflictError, NotFoundError for an image, StorageError; then nothing was made.
+    """
+    options = options or {}
+    if store.db.execute("SELECT 1 FROM volumes WHERE name = ?", (name,)).fetchone():
+        if existing:
+            return
+        raise ConflictError(f"making the volume {name}: there is one of this name already", "--ignore takes it")
+    draft: tuple[str, int] | None = None
+    if driver == IMAGE or options:
+        from storage.volume_drafts import draft_volume
+
+        draft = draft_volume(store, driver, options)
+    try:
+        with transaction(store.db) as db:
+            row = (name, driver, time.time(), dumps(dict(labels)), dumps(dict(options)))
+            query = "INSERT OR IGNORE INTO volumes (name, driver, created, labels, options) VALUES (?, ?, ?, ?, ?)"
+            if db.execute(query, row).rowcount == 0:
+                if existing:
+                    return
+                raise ConflictError(f"making the volume {name}: there is one of this name already", "--ignore takes it")
+            if draft is None:
+                make_volume_directory(store.layout, name)
+            else:
+                _put_draft(store.layout, draft[0], name)
+    finally:
+        if draft is not None:
+            store.layers.delete(draft[0])
+            os.close(draft[1])
+
+
+def _put_draft(layout: Layout, draft: str, name: str) -> None:
+    place = layout.volume(name)
+    try:
+        if os.path.lexists(place):  # of a volume that a crash has kept from having a row
+            os.rename(place, f"{layout.tmp}/gone-{os.urandom(8).hex()}")
+        os.rename(draft, place)
+    except OSError as error:
+        raise StorageError(f"making {place}: {error.strerror}") from None
 
 
 def make_volume_directory(layout: Layout, name: str) -> str:
@@ -135,7 +174,7 @@ class Claim:
         try:
             if used and self.fresh:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-                os.close(os.open(_USED, flags, 0o600, dir_fd=self._descriptor))
+                os.close(os.open(USED, flags, 0o600, dir_fd=self._descriptor))
         finally:
             os.close(self._descriptor)
             self._descriptor = -1

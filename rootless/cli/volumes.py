@@ -11,11 +11,14 @@ from rootless.cli.times import moment_of
 from rootless.engine.inspect import rfc3339
 from rootless.errors import UsageError
 from storage.store import Store
+from storage.volume_options import VolumeSettings
 from storage.volumes import Volume, find_volume, never_used
 
 Test = Callable[[Volume], bool]
 
-_KEYS = ("after", "anonymous", "dangling", "driver", "label", "label!", "name", "since", "until")
+_SCOPE = "local"
+
+_KEYS = ("after", "anonymous", "dangling", "driver", "label", "label!", "name", "opt", "scope", "since", "until")
 
 
 def described(store: Store, volume: Volume) -> dict[str, Any]:
@@ -30,16 +33,21 @@ def described(store: Store, volume: Volume) -> dict[str, Any]:
         "Mountpoint": f"{store.layout.volume(volume.name)}/_data",
         "CreatedAt": rfc3339(volume.created),
         "Labels": volume.labels,
-        "Scope": "local",
+        "Scope": _SCOPE,
         "Options": volume.options,
     }
+    settings = VolumeSettings(volume.options if volume.driver == "local" else {})
+    if settings.uid:
+        shown["UID"] = settings.uid
+    if settings.gid:
+        shown["GID"] = settings.gid
     if volume.anonymous:
         shown["Anonymous"] = True
     running = {container.id for container in refresh_all(store, warn, alive=True)} if volume.users else set()
     return shown | {
         "MountCount": sum(user in running for user in volume.users),
-        "NeedsCopyUp": unused,
-        "NeedsChown": unused,
+        "NeedsCopyUp": unused and settings.copy,
+        "NeedsChown": unused and settings.kind == "" and settings.uid is None and settings.gid is None,
     }
 
 
@@ -77,6 +85,10 @@ def _test(store: Store, key: str, value: str) -> Test:
         return lambda volume: volume.anonymous is wanted
     if key == "driver":
         return lambda volume: volume.driver == value
+    if key == "opt":
+        return _with_option(value)
+    if key == "scope":
+        return lambda volume: value == _SCOPE
     if key == "until":
         limit = moment_of(value)
         return lambda volume: volume.created < limit
@@ -84,6 +96,11 @@ def _test(store: Store, key: str, value: str) -> Test:
         moment = find_volume(store.db, value).created
         return lambda volume: volume.created > moment
     return _labelled(key, value)
+
+
+def _with_option(text: str) -> Test:
+    name, equals, wanted = text.partition("=")
+    return lambda volume: name in volume.options and (not equals or volume.options[name] == wanted)
 
 
 def _labelled(key: str, text: str) -> Test:

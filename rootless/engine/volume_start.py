@@ -107,7 +107,9 @@ def _of_volume(
         return {**mount, "source": settings.device, "options": options + words if empty else options}
     if held is None:
         return {**mount, "options": options}
-    first = ["firstuse"] if held.fresh and plain and settings.uid is None and settings.gid is None else []
+    owned = settings.uid is not None or settings.gid is not None
+    words = ["tmpcopyup=files"] if words and owned else words
+    first = ["firstuse"] if held.fresh and plain and not owned else []
     return {**mount, "options": [*options, *first, *words]}
 
 

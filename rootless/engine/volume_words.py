@@ -33,9 +33,9 @@ _TMPFS = ("ro", "rw", "exec", "noexec", "dev", "nodev", "suid", "nosuid", "noati
 _TMPFS_VALUES = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks")
 # What a mistake would take from the host's own programs: as Podman refuses them.
 _NOT_TO_GIVE = frozenset((
-    "/", "/bin", "/boot", "/dev", "/etc", "/etc/passwd", "/etc/group", "/home", "/lib", "/lib64", "/media", "/mnt",
-    "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/local", "/var",
-    "/var/lib", "/var/log", "/var/run",
+    "/", "/bin", "/boot", "/dev", "/etc", "/etc/passwd", "/etc/group", "/home", "/lib", "/lib64", "/media",
+    "/mnt", "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/lib",
+    "/usr/local", "/var", "/var/lib", "/var/log", "/var/run",
 ))  # fmt: skip
 
 

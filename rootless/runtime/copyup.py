@@ -72,7 +72,10 @@ def _fill(place: int, tree: int, options: MountOptions) -> None:
     writer = os.open(".", _DIRECTORY, dir_fd=tree)
     try:
         if options.copy_up and os.listdir(reader):
+            before = os.fstat(writer)
             _copy_directory(reader, writer, 0)
+            if not options.dress:
+                _dress(writer, before)
         elif options.first_use:
             _dress(writer, os.fstat(reader))
     finally:
