@@ -260,6 +260,12 @@ def _config(
     }
 
 
+def _bind(mount: dict[str, Any]) -> str:
+    """A mount as `--volume` would write it out."""
+    words = ["rw" if mount["RW"] else "ro", mount["Mode"], mount["Propagation"], *mount["Options"]]
+    return f"{mount.get('Name') or mount['Source']}:{mount['Destination']}:{','.join(filter(None, words))}"
+
+
 def _host_config(
     store: Store, container: Container, request: dict[str, Any], config: dict[str, Any], ports: list[list[Any]]
 ) -> dict[str, Any]:
@@ -269,10 +275,7 @@ def _host_config(
     mode = network.get("mode", "")
     options = network.get("options", "")
     shm = request.get("shm_size")
-    binds = [
-        f"{mount.get('Name') or mount['Source']}:{mount['Destination']}:{'rw' if mount['RW'] else 'ro'}"
-        for mount in request.get("inspected_mounts", [])
-    ]
+    binds = [_bind(mount) for mount in request.get("inspected_mounts", []) if mount["Type"] != "image"]
     return {
         **_NO_LIMITS,
         "Binds": binds,
@@ -292,7 +295,7 @@ def _host_config(
         "AutoRemoveImage": False,
         "Annotations": None,
         "VolumeDriver": "",
-        "VolumesFrom": None,
+        "VolumesFrom": request.get("volumes_from"),
         "CapAdd": request.get("cap_add", []),
         "CapDrop": request.get("cap_drop", []),
         "Dns": request.get("dns", []),

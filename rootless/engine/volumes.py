@@ -14,6 +14,8 @@ from rootless.engine.volume_words import PROPAGATION, Mount, parse_tmpfs, parse_
 from rootless.errors import UsageError
 from storage.store import Store
 
+_SAFE = (("nosuid", "suid"), ("nodev", "dev"))
+
 
 class Planned:
     """`mounts` in OCI's terms, `shown` in those of `inspect`; `volumes`: (name, anonymous, labels, settings) of those
@@ -128,6 +130,8 @@ def as_oci(mount: Mount, volume_directory: str) -> dict[str, Any]:
         found |= {"type": "bind", "source": mount.source if bind else f"{volume_directory}/{mount.source}/_data"}
         if "bind" not in options and "rbind" not in options:
             options.insert(0, "rbind")
+        if not bind:  # as Podman: nobody expects programs with rights, or devices, in a volume
+            options = [no for no, yes in _SAFE if no not in options and yes not in options] + options
         if not any(option in PROPAGATION for option in options):
             options.append("rprivate")
     found["options"] = options
@@ -149,10 +153,14 @@ def as_inspected(mount: Mount, volume_directory: str) -> dict[str, Any] | None:
         "Destination": mount.destination,
         "Driver": "local" if mount.kind == "volume" else "",
         "Mode": mount.more.get("relabel", ""),
-        "Options": [option for option in oci["options"] if option not in (*PROPAGATION, "ro", "rw")],
+        "Options": [option for option in oci["options"] if option not in (*PROPAGATION, "ro", "rw", "suid", "dev")],
         "RW": "ro" not in mount.options,
         "Propagation": next((option for option in oci["options"] if option in PROPAGATION), "rprivate"),
     }
+    if mount.kind == "image":
+        shown |= {"Options": None, "Propagation": ""}
+    elif mount.kind == "volume" and not mount.copy and "subpath" not in mount.more:
+        shown["Options"].insert(0, "nocopy")
     if "subpath" in mount.more:
         shown["SubPath"] = mount.more["subpath"]
     return shown

@@ -125,6 +125,8 @@ def test_volumes(tmp_path: Path) -> None:
     named = parse_volume("name:/data:nocopy")
     assert (named.kind, named.source, named.copy) == ("volume", "name", False)
     assert as_oci(named, "/v")["source"] == "/v/name/_data"
+    assert as_oci(named, "/v")["options"] == ["nosuid", "nodev", "rbind", "rprivate"]
+    assert as_oci(parse_volume("name:/data:suid,dev,ro"), "/v")["options"] == ["rbind", "suid", "dev", "ro", "rprivate"]
     assert parse_mount(f"type=bind,src={tmp_path},dst=/x,readonly,bind-propagation=rslave")[0].options == [
         "ro",
         "rslave",
