@@ -9,6 +9,7 @@ import time
 from types import TracebackType
 
 from rootless.errors import ImageError, StorageError
+from rootless.faults import step
 from rootless.kernel.files import sync_path
 from storage.layout import Layout
 
@@ -109,6 +110,7 @@ class BlobWriter:
             os.rename(self._path, target)
             self._done = True
             sync_path(self._layout.blobs)
+            step("blob-stored")
         except OSError as error:
             raise StorageError(f"storing the blob {digest[:12]}: {error.strerror}") from None
         if not self._keep:

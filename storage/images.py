@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rootless.errors import ConflictError, ImageError, NotFoundError, StorageError, UsageError
+from rootless.faults import step
 from rootless.jsontext import loads
 from storage.database import transaction
 from storage.image_config import LIMIT, digest_hex, parse_config, unix_time
@@ -63,7 +64,9 @@ def add_image(
         raise ImageError(f"{where}: its configuration lists other layers ({len(expected)}) than it has ({len(layers)})")
     now = time.time()
     created = config.get("created") or ""
+    step("layers-recorded")
     store.layers.settle(expected)
+    step("layers-settled")
     with transaction(store.db, durable=True) as db:
         for layer in layers:
             if not store.layers.has(layer.diff_id):
@@ -103,6 +106,8 @@ def add_image(
             " SET image_id = excluded.image_id, pinned = max(pinned, excluded.pinned)",
             [(name, image_id, name == pinned) for name in digests],
         )
+        step("image-written")
+    step("image-recorded")
     return image_id
 
 

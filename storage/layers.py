@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import rootless
 from rootless.errors import ImageError, RootlessError, StorageError
+from rootless.faults import step
 from rootless.kernel.files import remove_tree, sync_path
 from storage.blobs import RESUMABLE_SECONDS, remove_parts
 from storage.drafts import locked_directory, stale_drafts
@@ -89,7 +90,9 @@ class LayerExtraction:
                 )
             if protect is not None:
                 protect([info.diff_id])
+            step("layer-extracted")
             (put or self._store.put)(self._place, info.diff_id)
+            step("layer-stored")
         finally:
             self._drop()
         return info
