@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 
 import rootless
-from rootless.errors import ImageError, NotFoundError, RegistryError, RootlessError, UsageError
+from rootless.errors import ImageError, NotFoundError, RegistryError, RootlessError
 from storage.auth import Credentials, find_credentials, from_option
 from storage.blobs import remove_part
 from storage.image_config import parse_config
@@ -20,7 +20,7 @@ from storage.platforms import Platform, host_platform
 from storage.policy import DOCKER, Verdict, docker_scopes
 from storage.policy import check as check_policy
 from storage.progress import Progress
-from storage.references import LOADABLE, Reference, split_transport
+from storage.references import Reference, split_transport, transport_of
 from storage.registries_conf import Endpoint, RegistriesConf, load, with_tls_verify
 from storage.store import Store
 
@@ -48,7 +48,8 @@ def pull(
     patience: Patience | None = None,
     certificates: str | None = None,
 ) -> str:
-    """Make sure the image that `text` names is in the store, and return its id (hex).
+    """Make sure the image that `text` names is in the store, and return its id (hex). One with another transport than
+    docker:// (storage.transports) is read from there, whatever `policy` is.
 
     `policy`: "missing" asks a registry only where the image is not here (or is for another platform), "always" asks
     each time, "newer" takes what is here when no registry answers, "never" asks none. Nothing that is here already is
@@ -60,7 +61,12 @@ def pull(
         from storage.registry.platform_choice import parse_platform
 
         platform = parse_platform(platform)
-    text = _without_transport(text)
+    transport = transport_of(text)
+    if transport not in ("", "docker"):
+        from storage.transports import read_image
+
+        return read_image(store, text, platform, progress).id
+    text = split_transport(text)[1]
     local = find_image(store.db, text)
     if local is not None and platform is not None and not is_for(local, platform):
         local = None
@@ -77,15 +83,6 @@ def pull(
             progress.warn(f"{error.message}; what is here is taken")
             return local.id
         raise
-
-
-def _without_transport(text: str) -> str:
-    transport, rest = split_transport(text)
-    if transport in ("", "docker"):
-        return rest
-    if transport in LOADABLE:
-        raise UsageError(f"pulling {text}: that is not in a registry", f"rootless load -i {rest.partition(':')[0]}")
-    raise UsageError(f"pulling {text}: images cannot be fetched from {transport}", "name an image of a registry")
 
 
 def is_for(image: Image, wanted: Platform) -> bool:

@@ -128,6 +128,18 @@ def split_transport(text: str) -> tuple[str, str]:
     return name, rest
 
 
+def transport_of(text: str, new: bool = False) -> str:
+    """The transport that `text` begins with, "" where it is an image's name. As `split_transport`, except that a
+    directory that exists is taken for one ("oci:layout"), or with `new` any name of one."""
+    name, _, rest = text.partition(":")
+    if name in ("dir", "oci") and rest:
+        import os
+
+        if new or os.path.isdir(rest.partition(":")[0] if name == "oci" else rest):
+            return name
+    return split_transport(text)[0]
+
+
 def _split_domain(text: str) -> tuple[str, str]:
     if not names_registry(text):
         return DEFAULT_DOMAIN, text

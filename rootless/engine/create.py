@@ -12,6 +12,7 @@ from rootless.errors import ConflictError, NotFoundError, UsageError
 from rootless.jsontext import dumps
 from storage.layer_names import layer_names
 from storage.lookup import find_image
+from storage.references import split_transport, transport_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,7 +181,15 @@ def resolve_image(store: Store, request: CreateRequest) -> Image:
     Raises NotFoundError, RegistryError and whatever else a pull may meet.
     """
     policy = request.pull or "missing"
-    if policy in ("missing", "never") and not (request.platform or request.os or request.arch or request.variant):
+    transport = transport_of(request.image)
+    if transport == "docker":
+        request.image = split_transport(request.image)[1]
+        transport = ""
+    if (
+        not transport
+        and policy in ("missing", "never")
+        and not (request.platform or request.os or request.arch or request.variant)
+    ):
         found = find_image(store.db, request.image)
         if found is not None:
             return found

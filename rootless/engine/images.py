@@ -8,19 +8,21 @@ from rootless.engine.request import CreateRequest
 from rootless.errors import NotFoundError
 from storage.lookup import Image, find_image
 from storage.pull import NEVER, is_for, pull
+from storage.references import transport_of
 from storage.registry.platform_choice import parse_platform
 from storage.store import Store
 
 
 def fetch(store: Store, request: CreateRequest, policy: str) -> Image:
     """The image of the request, for the platform that it names, pulled by `policy` (always, missing, newer); with
-    "never" only what is here.
+    "never" only what is here. What lies in an archive or a directory is read in any case.
 
     Raises NotFoundError, RegistryError, UsageError.
     """
     reference = request.image
     platform = parse_platform(request.platform, request.os, request.arch, request.variant)
-    if policy == NEVER:
+    elsewhere = transport_of(reference) not in ("", "docker")
+    if policy == NEVER and not elsewhere:
         here = find_image(store.db, reference)
         if here is None:
             raise NotFoundError(f"{reference}: no such image here, and --pull=never", f"rootless pull {reference}")

@@ -334,7 +334,11 @@ def test_a_manifest_without_layers_is_an_empty_image(fresh: Rootless, registry: 
     assert fresh.out("pull", "-q", OPEN, registry.push("empty/app", image)) == image.id
 
 
-def test_other_transports_are_refused_with_the_way_to_go(fresh: Rootless) -> None:
-    failed = fresh("pull", "docker-archive:/tmp/x.tar", check=False)
-    assert failed.returncode == 125
-    assert "rootless load -i /tmp/x.tar" in failed.stderr
+def test_transports_that_cannot_be_read_are_refused_with_the_way_to_go(fresh: Rootless) -> None:
+    for text, way in (
+        ("docker-daemon:alpine:1", "docker save alpine:1 | rootless load"),
+        ("sif:/tmp/x", "oci-archive"),
+    ):
+        failed = fresh("pull", text, check=False)
+        assert failed.returncode == 125
+        assert way in failed.stderr

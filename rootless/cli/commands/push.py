@@ -12,7 +12,7 @@ from rootless.errors import RootlessError, UsageError
 from storage.layer_pack import check_level
 from storage.push import push
 from storage.push_plan import Recipe
-from storage.references import split_transport
+from storage.references import transport_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def command(settings: Settings, opts: Opts) -> int:
     access = access_of(opts)
     signer = _signer(opts)
     with choose_display(opts.quiet) as display:
-        if opts.destination and split_transport(opts.destination)[0] not in ("", "docker"):
+        if opts.destination and transport_of(opts.destination, new=True) not in ("", "docker"):
             if signer:
                 raise UsageError(f"pushing to {opts.destination}: signatures lie in registries only")
             digest = _write(settings, opts, recipe, display)
