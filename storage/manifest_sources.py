@@ -12,7 +12,8 @@ from storage.manifest_index import Entry, new_entry
 from storage.manifest_lists import ManifestList, NewMember, find_list
 from storage.platforms import host_platform
 from storage.references import Reference, split_transport
-from storage.registry.asking import Access, ask
+from storage.registry.access import Access
+from storage.registry.asking import ask
 from storage.registry.client import Client, RawManifest
 from storage.registry.manifests import Manifest, parse_manifest
 from storage.registry.platform_choice import choose
@@ -24,7 +25,7 @@ _CONFIG_KEYS = ("architecture", "os", "os.version", "os.features", "variant")
 
 def find_members(store: Store, text: str, all_images: bool, access: Access) -> list[NewMember]:
     """What `text` names: an image or a list of the store, else of a registry ("docker://" asks only there). Of a list
-    the image for this machine, or with `all_images` all of it.
+    the image for this machine, or with `all_images` all of it. Images of other transports come into the store.
 
     Raises NotFoundError, RegistryError, ImageError, UsageError.
     """
@@ -37,7 +38,9 @@ def find_members(store: Store, text: str, all_images: bool, access: Access) -> l
             raise NotFoundError(f"{_WHAT}: {rest}: no such image here", "rootless images lists what there is")
         return members
     if transport:
-        return [_local_member(store, image_id) for image_id in _read_in(store, text)]
+        from storage.transports import read_image
+
+        return [_local_member(store, read_image(store, text).id)]
     local = _local(store, text, all_images)
     if local is not None:
         return local
@@ -77,11 +80,6 @@ def _of_list(found: ManifestList) -> list[NewMember]:
     return [NewMember(entry, list_id=found.id) for entry in found.index["manifests"]]
 
 
-def _read_in(store: Store, text: str) -> list[str]:
-    """Load an image of another transport into the store; its ids."""
-    raise ImageError(f"{_WHAT}: {text}: only images of this store and of registries", f"rootless pull {text} first")
-
-
 def _of_registry(text: str, all_images: bool, access: Access) -> list[NewMember]:
     def question(client: Client, reference: Reference) -> list[NewMember]:
         where = f"{_WHAT} {reference}"
@@ -105,15 +103,20 @@ def _members(client: Client, reference: Reference, raw: RawManifest, all_images:
 
 def _from_index(item: dict[str, Any], reference: Reference, client: Client) -> NewMember:
     more = {key: item.get(key) for key in ("annotations", "artifactType")}
-    platform = item.get("platform") or {}
-    if not platform:
-        raw = client.manifest(item["digest"])
-        found = parse_manifest(raw.data, raw.media_type, _WHAT)
-        if isinstance(found, Manifest):
-            config = parse_config(client.document(found.config), _WHAT)
-            platform = {key: config.get(key) for key in _CONFIG_KEYS}
+    platform = item.get("platform") or _platform_there(client, item["digest"])
     entry = new_entry(str(item.get("mediaType") or ""), item["digest"], item["size"], platform, **more)
     return NewMember(entry, source=_source(reference, item["digest"]))
+
+
+def _platform_there(client: Client, digest: str) -> dict[str, Any]:
+    """What the configuration says, where an index does not; nothing where it is no image."""
+    raw = client.manifest(digest)
+    try:
+        found = parse_manifest(raw.data, raw.media_type, _WHAT)
+        config = parse_config(client.document(found.config), _WHAT) if isinstance(found, Manifest) else {}
+    except ImageError:
+        return {}
+    return {key: config.get(key) for key in _CONFIG_KEYS}
 
 
 def _source(reference: Reference, digest: str) -> str:

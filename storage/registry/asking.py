@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from rootless.errors import ImageError, NotFoundError, RegistryError, RootlessError
-from storage.auth import Credentials, find_credentials, from_option
 from storage.references import Reference
-from storage.registries_conf import Endpoint, load, with_tls_verify
+from storage.registries_conf import load, with_tls_verify
+from storage.registry.access import Access
 from storage.registry.client import Client
-from storage.registry.patience import Patience, Pauses
+from storage.registry.patience import Pauses
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How registries are asked: --tls-verify (None: as configured), --authfile, --creds."""
-
-    tls_verify: bool | None = None
-    authfile: str | None = None
-    credentials: Credentials | None = None
-    patience: Patience = field(default_factory=Patience)
-
-
-def access_of(tls_verify: bool | None, authfile: str | None = None, creds: str | None = None) -> Access:
-    """The same out of the options; `creds` is "user:password". Raises UsageError."""
-    return Access(tls_verify, authfile, from_option(creds) if creds else None)
 
 
 def ask(text: str, what: str, access: Access, question: Callable[[Client, Reference], T]) -> T:
@@ -40,9 +24,9 @@ def ask(text: str, what: str, access: Access, question: Callable[[Client, Refere
     conf = load()
     faults: list[RootlessError] = []
     for reference in conf.candidates(text):
-        where = f"{what} {reference}"
-        for endpoint in with_tls_verify(conf.endpoints(reference), access.tls_verify):
-            client = connect(endpoint, access, where, conf.helpers)
+        for endpoint in with_tls_verify(conf.endpoints(reference), access.tls_verify, access.certificates):
+            pauses = Pauses(access.patience, threading.Event())
+            client = Client(endpoint, access.credentials_for(conf, endpoint), f"{what} {reference}", pauses)
             try:
                 return question(client, reference)
             except (RegistryError, NotFoundError, ImageError) as fault:
@@ -53,11 +37,3 @@ def ask(text: str, what: str, access: Access, question: Callable[[Client, Refere
         raise faults[0]
     kind = NotFoundError if all(isinstance(fault, NotFoundError) for fault in faults) else RegistryError
     raise kind(f"{what} {text}: none of {len(faults)} places has it:" + "".join(f"\n  {f.message}" for f in faults))
-
-
-def connect(endpoint: Endpoint, access: Access, where: str, helpers: list[str] | None) -> Client:
-    """A client for one place, with the credentials that there are for it. The caller closes it."""
-    credentials = access.credentials or find_credentials(
-        f"{endpoint.host}/{endpoint.repository}", access.authfile, helpers
-    )
-    return Client(endpoint, credentials, where, Pauses(access.patience, threading.Event()))

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from rootless.cli.options import Opts
 from rootless.cli.output import write
+from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
 from storage.manifest_index import Marks, annotations_of, marked
 from storage.manifest_lists import edit_list, need_list
 from storage.manifest_sources import find_members
-from storage.registry.asking import access_of
 
 
 def command(settings: Settings, opts: Opts) -> int:
@@ -25,7 +25,7 @@ def command(settings: Settings, opts: Opts) -> int:
     )
     store = settings.store()
     list_id = need_list(store.db, opts.list).id
-    access = access_of(opts.tls_verify, opts.authfile, opts.creds)
+    access = access_of(opts)
     members = [member for text in opts.images for member in find_members(store, text, opts.all, access)]
     changed = [replace(member, entry=marked(member.entry, marks)) for member in members]
     edit_list(store, list_id, lambda index: index, changed)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rootless.cli.options import Opts
 from rootless.cli.output import write
+from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
 from storage.manifest_index import annotations_of
 from storage.manifest_lists import check_new_name, create_list
 from storage.manifest_sources import find_members
-from storage.registry.asking import access_of
 
 
 def command(settings: Settings, opts: Opts) -> int:
@@ -16,7 +16,7 @@ def command(settings: Settings, opts: Opts) -> int:
     annotations = annotations_of(opts.annotation)
     store = settings.store()
     check_new_name(store, opts.list, opts.amend)
-    access = access_of(opts.tls_verify)
+    access = access_of(opts)
     members = [member for text in opts.images for member in find_members(store, text, opts.all, access)]
     write(create_list(store, opts.list, members, annotations, opts.amend) + "\n")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rootless.cli.failures import warn
 from rootless.cli.options import Opts
 from rootless.cli.output import pretty_json, write
+from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
 from rootless.errors import RootlessError
 from rootless.jsontext import loads
@@ -12,7 +13,6 @@ from storage.manifest_index import oci
 from storage.manifest_lists import find_list
 from storage.manifest_sources import remote_manifest
 from storage.references import split_transport
-from storage.registry.asking import access_of
 from storage.registry.manifests import Manifest, parse_manifest
 
 
@@ -24,7 +24,7 @@ def command(settings: Settings, opts: Opts) -> int:
         write(pretty_json(oci(found.index)) + "\n")
         return 0
     try:
-        raw = remote_manifest(name if transport == "docker" else opts.image, access_of(opts.tls_verify, opts.authfile))
+        raw = remote_manifest(name if transport == "docker" else opts.image, access_of(opts))
     except RootlessError as error:
         if not transport:
             error.message += "; and there is no such manifest list here"

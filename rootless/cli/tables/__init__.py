@@ -54,8 +54,10 @@ VERBS = {
     "save": "images",
     "search": "registries",
     "start": "containers",
+    "stats": "processes",
     "stop": "containers",
     "tag": "images",
+    "top": "processes",
     "untag": "images",
     "version": "system",
     "wait": "containers",
@@ -64,7 +66,7 @@ VERBS = {
 
 NOUNS = {
     "container": {
-        **{verb: verb for verb, table in VERBS.items() if table in ("changes", "containers", "create")},
+        **{verb: verb for verb, table in VERBS.items() if table in ("changes", "containers", "create", "processes")},
         "diff": "container diff",
         "exists": "container exists",
         "inspect": "container inspect",
@@ -100,6 +102,7 @@ NOUNS = {
         "create": "manifest create",
         "exists": "manifest exists",
         "inspect": "manifest inspect",
+        "push": "manifest push",
         "remove": "manifest remove",
         "rm": "manifest rm",
     },

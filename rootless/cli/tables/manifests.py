@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from rootless.cli.options import BOOL, CSV, LIST, MAYBE, SOME, STR, Argument, Command, Option
+from rootless.cli.options import BOOL, CHOICE, CSV, INT, LIST, MAYBE, SOME, STR, Argument, Command, Option
+
+FORMATS = ("oci", "v2s2")
+COMPRESSIONS = ("gzip", "zstd")
 
 _LIST = Argument("list", completes="image")
 _IMAGES = Argument("images", SOME, "IMAGE...", "image")
 _ALL = Option("--all", BOOL, "Where an image is a list: add all that it lists, not only what is for this machine")
 _TLS = Option("--tls-verify", BOOL, "Ask for https and a valid certificate", None)
 _AUTHFILE = Option("--authfile", STR, "Take credentials from this file", metavar="FILE")
+_CERT_DIR = Option("--cert-dir", STR, "Take certificates (*.crt, *.cert, *.key) from here only", metavar="DIR")
 _CREDS = Option("--creds", STR, "Credentials for the registry", metavar="USER[:PASSWORD]")
 _ANNOTATION = Option("--annotation", LIST, "Annotate the entry", metavar="KEY=VALUE")
 _ENTRY = (
@@ -23,7 +27,7 @@ TABLE = {
     "manifest add": Command(
         "manifest add",
         "Add images of this store or of registries to a manifest list.",
-        (_ALL, _ANNOTATION, _AUTHFILE, _CREDS, *_ENTRY, _TLS),
+        (_ALL, _ANNOTATION, _AUTHFILE, _CERT_DIR, _CREDS, *_ENTRY, _TLS),
         (_LIST, _IMAGES),
         module="manifest_add",
         examples=("rootless manifest add app:1 app:1-arm64 docker://quay.io/me/app:1-riscv64",),
@@ -67,6 +71,29 @@ TABLE = {
         (_AUTHFILE, _TLS),
         (Argument("image", completes="image"),),
         module="manifest_inspect",
+    ),
+    "manifest push": Command(
+        "manifest push",
+        "Send a manifest list, and the images that it lists, to a registry.",
+        (
+            Option("--all", BOOL, "Send the images, too (default: yes)", True),
+            _AUTHFILE,
+            _CERT_DIR,
+            Option("--compression-format", CHOICE, "Compress layers so: gzip or zstd", None, "FORMAT", COMPRESSIONS),
+            Option("--compression-level", INT, "How hard: 1 to 9 with gzip, 1 to 22 with zstd", metavar="LEVEL"),
+            _CREDS,
+            Option("--digestfile", STR, "Write the digest of the pushed index into this file", metavar="FILE"),
+            Option("--force-compression", BOOL, "Compress layers anew that are compressed otherwise", None),
+            Option(
+                "--format -f", CHOICE, "Kind of list: oci or v2s2 (default: as its images are)", None, "KIND", FORMATS
+            ),
+            Option("--quiet -q", BOOL, "No progress"),
+            Option("--rm", BOOL, "Remove the list from this store once it is there"),
+            _TLS,
+        ),
+        (_LIST, Argument("destination", MAYBE)),
+        module="manifest_push",
+        examples=("rootless manifest push app:1 registry.example/team/app:1",),
     ),
     "manifest remove": Command(
         "manifest remove",

@@ -1,0 +1,33 @@
+"""`manifest push`: a manifest list and its images to a registry."""
+
+from __future__ import annotations
+
+from rootless.cli.commands.push import write_digest
+from rootless.cli.options import Opts
+from rootless.cli.progress import choose_display
+from rootless.cli.registry_options import access_of
+from rootless.cli.settings import Settings
+from storage.garbage import collect_garbage
+from storage.images import remove
+from storage.layer_pack import check_level
+from storage.manifest_lists import need_list
+from storage.manifest_push import push_list
+from storage.push_plan import Recipe
+
+
+def command(settings: Settings, opts: Opts) -> int:
+    """Push `opts.list` to `opts.destination`; the digest of its index there goes into `opts.digestfile`. With --rm the
+    list goes from this store, once it is there."""
+    recipe = Recipe(opts.format, opts.compression_format, opts.compression_level, opts.force_compression)
+    check_level(recipe.packing, recipe.level)
+    access = access_of(opts)
+    store = settings.store()
+    list_id = need_list(store.db, opts.list).id
+    with choose_display(opts.quiet) as display:
+        digest = push_list(store, opts.list, opts.destination, recipe, access, opts.all, display)
+    if opts.digestfile:
+        write_digest(opts.digestfile, digest)
+    if opts.rm:
+        remove(store, list_id, force=True)
+        collect_garbage(store)
+    return 0
