@@ -20,16 +20,16 @@ def list_changes(new: Tree, old: Tree, above: bool, skipped: Collection[bytes]) 
     `skipped` are paths that are not shown: what the engine itself puts into every container.
     """
     found: list[tuple[str, bytes]] = []
-    shown: set[bytes] = set()  # directories that have their line, or need none
+    shown: set[bytes] = set()  # directories that have their line
     with _compared(new, old, above) as comparison:
         for change in comparison.changes():
             path = b"/" + change.path
             is_directory = change.node is not None and change.node.is_directory
             if change.kind == SAME:
                 continue
-            if change.kind in (ADDED, DELETED) or not above:
-                found += [(CHANGED, parent) for parent in _parents(path) if parent not in shown]
-                shown.update(_parents(path))
+            above_it = _parents(path)
+            found += [(CHANGED, parent) for parent in above_it if parent not in shown]
+            shown.update(above_it)
             found.append((DELETED if change.replaced else change.kind, path))
             if is_directory:
                 shown.add(path)

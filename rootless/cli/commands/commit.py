@@ -26,20 +26,19 @@ def command(settings: Settings, opts: Opts) -> int:
         pause=opts.pause,
         volumes=opts.include_volumes,
     )
-    written = _open(opts.iidfile) if opts.iidfile else -1
+    if opts.iidfile:
+        _need_writable(opts.iidfile)
     display = Quiet() if opts.quiet else Lines()
     image_id = commit(settings.store(), opts.container, opts.image, options, warn, display)
-    if written >= 0:
-        os.ftruncate(written, 0)
-        os.write(written, image_id.encode())
-        os.close(written)
+    if opts.iidfile:
+        with open(opts.iidfile, "w", encoding="ascii") as file:
+            file.write(image_id)
     lines([image_id])
     return 0
 
 
-def _open(path: str) -> int:
-    """Before there is an image whose id could not be told; what is in the file stays until then."""
-    try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UsageError(f"--iidfile {path}: {error.strerror}") from None
+def _need_writable(path: str) -> None:
+    """Raise UsageError where a file cannot be written, before there is an image whose id could not be told."""
+    place = path if os.path.exists(path) else os.path.dirname(path) or "."
+    if os.path.isdir(path) or not os.access(place, os.W_OK):
+        raise UsageError(f"--iidfile {path}: it cannot be written", "name a file in a directory of yours")
