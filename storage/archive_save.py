@@ -14,13 +14,14 @@ from storage.lease import Lease
 from storage.manifest_write import descriptor
 from storage.progress import Progress
 from storage.registry.manifests import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from storage.save_plan import Chosen, Part, Plan, choose, plan
+from storage.save_plan import Chosen, Part, Plan, choose, pack_missing, plan
 from storage.store import Store
 
 DOCKER_ARCHIVE = "docker-archive"
 OCI_ARCHIVE = "oci-archive"
 OCI_DIRECTORY = "oci-dir"
 DOCKER_DIRECTORY = "docker-dir"
+AS_KEPT, PLAIN, COMPRESSED = "as kept", "plain", "compressed"  # what of a layer is written
 DIRECTORIES = (OCI_DIRECTORY, DOCKER_DIRECTORY)
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -34,13 +35,13 @@ def save_images(
     output: int | str,
     format: str = DOCKER_ARCHIVE,
     progress: Progress | None = None,
-    packed: bool | None = None,
+    packing: str = AS_KEPT,
 ) -> None:
     """Write the images to `output`: an open descriptor for the archives, an empty directory for oci-dir and docker-dir.
 
-    Layers are written as they came: the kept blob (the OCI formats; with `packed` docker-dir too, without it none), or
-    the tar rebuilt from files and record, which is checked against its diffID. Raises NotFoundError and UsageError
-    before anything is written; StorageError for a damaged layer.
+    Layers are written as they came: the kept blob (the OCI formats, unless `packing` is PLAIN), or the tar rebuilt from
+    files and record, which is checked against its diffID. In a docker-dir they are plain, or with COMPRESSED gzip.
+    Raises NotFoundError and UsageError before anything is written; StorageError for a damaged layer.
     """
     with Lease(store) as lease:
         chosen = choose(store, lease, references)
@@ -48,14 +49,16 @@ def save_images(
         writer = DirectoryWriter(output, progress) if isinstance(output, str) else ArchiveWriter(output, progress)
         with writer:
             if format in (OCI_ARCHIVE, OCI_DIRECTORY):
-                plans = [plan(one, OCI_MANIFEST, packed is not False) for one in chosen]
+                plans = [plan(one, OCI_MANIFEST, False if packing == PLAIN else None) for one in chosen]
                 write_layout(store, writer, [(one, one.chosen.names) for one in plans])
             elif format == DOCKER_DIRECTORY:
                 if len(chosen) != 1:
                     raise UsageError(
                         f"saving {len(chosen)} images: a docker-dir holds one", "choose oci-dir or an archive"
                     )
-                write_directory(store, writer, plan(chosen[0], DOCKER_MANIFEST, bool(packed)))
+                if packing == COMPRESSED:
+                    pack_missing(store, lease, chosen[0])
+                write_directory(store, writer, plan(chosen[0], DOCKER_MANIFEST, packing == COMPRESSED))
             else:
                 write_docker(store, writer, chosen)
 

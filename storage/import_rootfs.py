@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rootless.errors import ImageError, NotFoundError, UsageError
+from rootless.errors import ImageError, NotFoundError
 from rootless.jsontext import dumps
+from rootless.kernel.files import write_all
 from storage.image_changes import apply_changes
 from storage.images import AddedLayer, add_image, full_name
+from storage.import_url import is_url, open_url, without_secrets
 from storage.layers import LayerExtraction, LayerInfo
 from storage.lease import Lease
 from storage.manifest_write import oci_manifest
@@ -38,9 +40,11 @@ class ImportOptions:
 def import_rootfs(
     store: Store, path: str, name: str | None, options: ImportOptions, progress: Progress | None = None
 ) -> str:
-    """Make an image of one layer from the tarball at `path` ("-": standard input), plain or compressed; its id.
+    """Make an image of one layer from the tarball at `path` ("-": standard input; or a URL), plain or compressed; its
+    id.
 
-    Raises UsageError for bad changes or names before anything is read; NotFoundError, ImageError for the tarball.
+    Raises UsageError for bad changes or names before anything is read; NotFoundError, ImageError, RegistryError for the
+    tarball.
     """
     names = [full_name(name)] if name else []
     inner: dict[str, Any] = {}
@@ -70,7 +74,7 @@ def _configuration(inner: dict[str, Any], diff_id: str, path: str, options: Impo
             {
                 "created": created,
                 "created_by": f"/bin/sh -c #(nop) ADD file:{diff_id} in / ",
-                "comment": options.message or f"Imported from {path}",
+                "comment": options.message or f"Imported from {without_secrets(path) if is_url(path) else path}",
             }
         ],
     }
@@ -80,8 +84,9 @@ def _configuration(inner: dict[str, Any], diff_id: str, path: str, options: Impo
 
 
 def _extract(store: Store, path: str, lease: Lease) -> LayerInfo:
-    if path.startswith(("http://", "https://")):
-        raise UsageError(f"importing {path}: only files are read here", f"curl -L {path} | rootless import -")
+    if is_url(path):
+        with open_url(path) as read:
+            return _streamed(store, read, f"importing {without_secrets(path)}", lease)
     what = "importing " + ("standard input" if path == "-" else path)
     try:
         descriptor = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -90,41 +95,40 @@ def _extract(store: Store, path: str, lease: Lease) -> LayerInfo:
     except OSError as error:
         raise ImageError(f"{what}: {error.strerror}") from None
     try:
-        return _begin(store, path, descriptor).finish(lease.protect)
-    except ImageError as error:
-        raise ImageError(f"{what}: {error.message}", error.hint) from None
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            raise ImageError(f"{what}: it is a directory", f"tar -C {path} -c . | rootless import -")
+        if not stat.S_ISREG(found.st_mode):
+            if os.isatty(descriptor):
+                raise ImageError(f"{what}: it is a terminal", "name a file, or < FILE")
+            return _streamed(store, lambda: os.read(descriptor, _CHUNK), what, lease)
+        if not found.st_size:
+            raise ImageError(f"{what}: an empty file")
+        return _finish(store.layers.begin_from_file(descriptor, 0, found.st_size), what, lease)
     finally:
         os.close(descriptor)
 
 
-def _begin(store: Store, path: str, descriptor: int) -> LayerExtraction:
-    """Extract the layer that the open file is. Raises ImageError without the file's name."""
-    found = os.fstat(descriptor)
-    if stat.S_ISDIR(found.st_mode):
-        raise ImageError("it is a directory", f"tar -C {path} -c . | rootless import -")
-    if stat.S_ISREG(found.st_mode):
-        if not found.st_size:
-            raise ImageError("an empty file")
-        return store.layers.begin_from_file(descriptor, 0, found.st_size)
-    if os.isatty(descriptor):
-        raise ImageError("it is a terminal", "name a file, or < FILE")
-    return _stream(store, descriptor)
+def _finish(extraction: LayerExtraction, what: str, lease: Lease) -> LayerInfo:
+    try:
+        return extraction.finish(lease.protect)
+    except ImageError as error:
+        raise ImageError(f"{what}: {error.message}", error.hint) from None
 
 
-def _stream(store: Store, descriptor: int) -> LayerExtraction:
+def _streamed(store: Store, read: Callable[[], bytes], what: str, lease: Lease) -> LayerInfo:
+    """Extract the layer that `read` gives in pieces."""
     extraction = store.layers.begin()
     try:
         total = 0
-        while data := os.read(descriptor, _CHUNK):
+        while data := read():
             total += len(data)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(extraction.stdin_fd, view) :]
+            write_all(extraction.stdin_fd, data)
         if not total:
-            raise ImageError("there is nothing in it")
+            raise ImageError(f"{what}: there is nothing in it")
     except BrokenPipeError:
         pass  # the child has given up; `finish` tells why
     except BaseException:
         extraction.abort()
         raise
-    return extraction
+    return _finish(extraction, what, lease)

@@ -15,6 +15,9 @@ from typing import Any
 from rootless.errors import StorageError, UsageError
 from rootless.kernel.files import sync_path, write_all
 from storage import compress
+from storage.database import transaction
+from storage.lease import Lease
+from storage.manifest_write import OCI_LAYER
 from storage.store import Store
 from storage.tar.record import rebuild
 
@@ -111,6 +114,17 @@ class Packing:
                 os.unlink(self.path)
             except FileNotFoundError:
                 pass
+
+
+def keep_for_layer(store: Store, lease: Lease, packing: Packing) -> None:
+    """Put what has been packed among the blobs; it is the layer's from now on where that had none."""
+    lease.protect([packing.digest])
+    packing.keep()
+    with transaction(store.db, durable=True) as db:
+        db.execute(
+            "UPDATE layers SET blob = ?, blob_size = ?, media_type = ? WHERE diff_id = ? AND blob IS NULL",
+            (packing.digest, packing.size, f"{OCI_LAYER}+{packing.packing}", packing.diff_id),
+        )
 
 
 def _pack(layer: int, output: int, turn: int, done: int, packing: str, level: int | None) -> tuple[str, str, int]:

@@ -12,10 +12,8 @@ from queue import SimpleQueue
 
 from rootless.errors import RegistryError
 from storage import compress
-from storage.database import transaction
-from storage.layer_pack import Packing, Turns
+from storage.layer_pack import Packing, Turns, keep_for_layer
 from storage.lease import Lease
-from storage.manifest_write import OCI_LAYER
 from storage.progress import Progress
 from storage.push_plan import BlobFile, Layer, Recipe
 from storage.registry.faults import Cancelled
@@ -139,13 +137,7 @@ class _Batch:
     def _packed(self, layer: Layer, packing: Packing) -> BlobFile:
         """The blob that was made; kept where the store has none of this layer."""
         if layer.stored is None and packing.packing != compress.NONE:
-            self._lease.protect([packing.digest])
-            packing.keep()
-            with transaction(self._store.db, durable=True) as db:
-                db.execute(
-                    "UPDATE layers SET blob = ?, blob_size = ?, media_type = ? WHERE diff_id = ? AND blob IS NULL",
-                    (packing.digest, packing.size, f"{OCI_LAYER}+{packing.packing}", layer.diff_id),
-                )
+            keep_for_layer(self._store, self._lease, packing)
         return BlobFile(packing.path, packing.digest, packing.size)
 
     def _start_threads(self, count: int) -> None:

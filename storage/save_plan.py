@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rootless.jsontext import dumps, loads
+from storage.compress import GZIP
 from storage.images import name_meant
+from storage.layer_pack import Packing, Turns, keep_for_layer
 from storage.lease import Lease
 from storage.lookup import Image, need_image
 from storage.manifest_write import DOCKER_CONFIG, DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, descriptor
@@ -103,21 +105,48 @@ def _layer(store: Store, diff_id: str) -> SavedLayer:
     return SavedLayer(diff_id, row[0], row[1] if kept else None, row[2] or 0, row[3] or "")
 
 
-def plan(one: Chosen, family: str | None = None, packed: bool = True) -> Plan:
+def pack_missing(store: Store, lease: Lease, one: Chosen) -> None:
+    """Compress (gzip) the layers of the image that have no blob of a kind that Docker's format knows.
+
+    A layer that had none keeps it, as after a push; others are for this time. Raises StorageError.
+    """
+    turns = Turns()
+    packings: dict[str, Packing] = {}
+    try:
+        for layer in one.layers:
+            if not _suits(layer, False) and layer.diff_id not in packings:
+                packings[layer.diff_id] = Packing(store, layer.diff_id, GZIP, None, turns)
+        for packing in packings.values():
+            packing.finish()
+            keep_for_layer(store, lease, packing)
+    finally:
+        for packing in packings.values():
+            packing.drop()
+        turns.close()
+    for number, layer in enumerate(one.layers):
+        if layer.diff_id in packings:
+            made = packings[layer.diff_id]
+            one.layers[number] = replace(layer, blob=made.digest, blob_size=made.size, media_type=f"{OCI_LAYER}+{GZIP}")
+
+
+def plan(one: Chosen, family: str | None = None, packed: bool | None = None) -> Plan:
     """How to write the image with a manifest of `family` (OCI_MANIFEST, DOCKER_MANIFEST; None: the one that it has).
 
     The image's own manifest is taken, byte for byte, where it is of that family and all that it lists can be given;
-    else one is made of what the store can give. Without `packed` all layers are plain tars.
+    else one is made of what the store can give. `packed`: False makes all layers plain tars, True takes
+    blobs also where the own manifest lists plain tars.
     """
     own: dict[str, Any] = loads(one.manifest)
     listed = [str(entry.get("digest", "")).partition(":")[2] for entry in own.get("layers") or []]
     family = family or one.manifest_type
     if family == one.manifest_type and len(listed) == len(one.layers):
         parts = tuple(Part(layer, layer.diff_id == digest) for layer, digest in zip(one.layers, listed, strict=True))
-        if [part.digest for part in parts] == listed and (packed or all(part.rebuilt for part in parts)):
+        if [part.digest for part in parts] == listed and (
+            packed is None or all(part.rebuilt is not packed for part in parts)
+        ):
             return Plan(one, one.manifest, one.manifest_type, parts)
     oci = family != DOCKER_MANIFEST
-    parts = tuple(Part(layer, not (packed and _suits(layer, oci))) for layer in one.layers)
+    parts = tuple(Part(layer, packed is False or not _suits(layer, oci)) for layer in one.layers)
     described = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST if oci else DOCKER_MANIFEST,

@@ -11,7 +11,7 @@ from rootless.cli.output_file import draft_of, written
 from rootless.cli.progress import Lines, Quiet
 from rootless.cli.settings import Settings
 from rootless.errors import StorageError, UsageError
-from storage.archive_save import DIRECTORIES, save_images
+from storage.archive_save import AS_KEPT, COMPRESSED, DIRECTORIES, DOCKER_DIRECTORY, PLAIN, save_images
 
 
 def command(settings: Settings, opts: Opts) -> int:
@@ -20,9 +20,12 @@ def command(settings: Settings, opts: Opts) -> int:
     A file or a directory appears when it is whole; a file takes the place of what was there.
     """
     display = Quiet() if opts.quiet else Lines()
+    if opts.compress and opts.format != DOCKER_DIRECTORY:
+        raise UsageError(f"--compress: layers are compressed in a docker-dir only, not in a {opts.format}")
+    packing = COMPRESSED if opts.compress else PLAIN if opts.uncompressed else AS_KEPT
 
     def save(output: int | str) -> None:
-        save_images(settings.store(), opts.images, output, opts.format, display)
+        save_images(settings.store(), opts.images, output, opts.format, display, packing)
 
     path = None if opts.output in (None, "-", "/dev/stdout") else os.path.realpath(opts.output)
     try:

@@ -145,10 +145,14 @@ TABLE = {
         "save",
         "Write images to an archive or a directory.",
         (
+            Option("--compress", BOOL, "Compress the layers of a docker-dir"),
             Option("--format", CHOICE, "One of: " + ", ".join(ARCHIVES), "docker-archive", "FORMAT", ARCHIVES),
             Option("--multi-image-archive -m", BOOL, "Accepted: an archive may always hold several images"),
             Option("--output -o", STR, "Write this file, not standard output", metavar="FILE"),
             Option("--quiet -q", BOOL, "No progress"),
+            Option(
+                "--uncompressed", BOOL, "Write plain layers into an OCI layout, also where compressed ones are kept"
+            ),
         ),
         _IMAGES,
     ),
