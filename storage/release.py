@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from rootless.errors import RootlessError
+from rootless.errors import RootlessError, StorageError
 from rootless.faults import step
 from storage.database import transaction
 from storage.lease import Lease
@@ -41,7 +41,8 @@ def release_blobs(store: Store) -> Released:
                     store.layers.rebuild(diff_id, sink)
                     _release(store, diff_id, blob, released)
             except RootlessError as error:
-                released.failures.append(error)
+                what = f"letting go of the blob {blob[:12]}: its layer {diff_id[:12]} is damaged: {error.message}"
+                released.failures.append(StorageError(what, "rootless system check --repair"))
     finally:
         os.close(sink)
     return released

@@ -18,7 +18,7 @@ from rootless.kernel.userns import UserNamespace
 from storage.layout import Layout
 
 _DATABASE = "db.sqlite"
-_LAST = ("layers", "blobs")
+_LAST = ("blobs", "layers")
 _DIRECTORIES = ("containers", "volumes", "bases", "seccomp", "leases", "tmp", *_LAST)
 _FILES = ("driver.json", "reserve")
 _CHOOSE = "name the store with --root (nothing was deleted)"

@@ -81,20 +81,21 @@ class Comparison:
             yield from self._attributes(path, base, node, found, fd)
 
     def _attributes(self, path: bytes, base: bytes, node: Node, found: os.stat_result, fd: int) -> Iterator[str]:
+        shown, kind = _shown(path), node.kind
+        os.fchdir(fd)
+        attributes = [os.fsencode(name) for name in os.listxattr(base, follow_symlinks=False)]
+        if kind == "directory" and (_OPAQUE in attributes) is not node.opaque:
+            yield f"{shown}: it {'hides' if _OPAQUE in attributes else 'does not hide'} what is below"
         if not node.known:
             return
-        shown = _shown(path)
-        kind = node.kind
         if kind == "file" and found.st_size != node.size:
             yield f"{shown}: it has {found.st_size} bytes, not {node.size}"
         if kind == "symbolic link" and os.readlink(base, dir_fd=fd) != node.link:
             yield f"{shown}: it leads elsewhere"
         if not node.settled and not _same_time(node.mtime, found.st_mtime_ns):
             yield f"{shown}: it was changed at another time"
-        os.fchdir(fd)
         squashed = self._squashed(node)
         owner = (0, 0) if squashed else (node.uid, node.gid)
-        attributes = os.listxattr(base, follow_symlinks=False)
         if (found.st_uid, found.st_gid) != owner and not self._noted(base, node, found):
             yield f"{shown}: it belongs to {found.st_uid}:{found.st_gid}, not to {owner[0]}:{owner[1]}"
         if kind != "symbolic link":
@@ -104,7 +105,7 @@ class Comparison:
             if wrong:
                 yield f"{shown}: its mode is {found.st_mode & 0o7777:04o}, not {_mode(node, squashed):04o}"
         if kind in ("file", "directory"):
-            yield from _extended(shown, base, node, [os.fsencode(name) for name in attributes])
+            yield from _extended(shown, base, node, attributes)
 
     def _squashed(self, node: Node) -> bool:
         if not (node.uid or node.gid):
@@ -128,8 +129,6 @@ def _extended(shown: str, base: bytes, node: Node, names: list[bytes]) -> Iterat
     for name in names:
         if name.startswith(b"user.") and name not in node.xattrs and name not in (OVERRIDE, _OPAQUE):
             yield f"{shown}: the attribute {_shown(name)} does not belong there"
-    if (_OPAQUE in names) is not node.opaque:
-        yield f"{shown}: it {'hides' if _OPAQUE in names else 'does not hide'} what is below, against the record"
     for name, value in node.xattrs.items():
         if not name.startswith(b"user.") and name != _CAPABILITY:
             continue  # the kernel may have brought an access control list into another form

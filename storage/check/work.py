@@ -102,7 +102,7 @@ def look_at_layer(layer: int, diff_id: str, single: bool, quick: bool) -> tuple[
             found.append(f"its files make a tar with the digest sha256:{digest.hexdigest()[:12]}")
     except (RootlessError, OSError) as error:
         whole = False
-        found.append(_told(error))
+        found.append(f"rebuilding its tar: {_told(error)}" if isinstance(error, OSError) else _told(error))
     return found, more, whole
 
 
