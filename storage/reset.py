@@ -71,7 +71,8 @@ def _is_bare(root: str, names: list[str]) -> bool:
 def delete_store(root: str, user_namespace: Callable[[], UserNamespace]) -> None:
     """Delete the store at `root`, which `recognize` has taken for one. Raises StorageError where some of it stays."""
     names = os.listdir(root)
-    databases = sorted((name for name in names if name.startswith(_DATABASE)), key=len)
+    # the log before its database: a new one would take it for its own
+    databases = sorted((name for name in names if name.startswith(_DATABASE)), key=len, reverse=True)
     for name in [*databases, *(name for name in (*_FILES, *_DIRECTORIES) if name not in _LAST)]:
         _delete(f"{root}/{name}", user_namespace)
         step(f"reset-{name}")
