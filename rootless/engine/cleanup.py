@@ -9,8 +9,8 @@ import os
 import time
 
 from rootless.engine import records
-from rootless.engine.faults import step
 from rootless.errors import DiskFullError
+from rootless.faults import step
 from storage.database import transaction
 
 TYPE_CHECKING = False

@@ -10,12 +10,12 @@ from typing import Any
 from rootless.engine.bundle import read_config
 from rootless.engine.commit_config import CommitOptions, Described, image_config
 from rootless.engine.export import need_still
-from rootless.engine.faults import step
 from rootless.engine.pause import paused
 from rootless.engine.records import Container
 from rootless.engine.recover import find
 from rootless.engine.views import OWN_PATHS, container_view
 from rootless.errors import StorageError
+from rootless.faults import step
 from rootless.jsontext import loads
 from storage.changes.tree import Tree
 from storage.changes.work import write_layer

@@ -7,8 +7,8 @@ import time
 
 from rootless.engine import networking, records, spec
 from rootless.engine.bundle import COPY_UP, write_config, write_new
-from rootless.engine.faults import step
 from rootless.errors import ConflictError, NotFoundError, UsageError
+from rootless.faults import step
 from rootless.jsontext import dumps
 from storage.layer_names import layer_names
 from storage.lookup import find_image

@@ -6,10 +6,10 @@ The process that becomes pid 1 is cloned first; what is needed to make the conta
 from __future__ import annotations
 
 from rootless.engine import networking
-from rootless.engine.faults import step
 from rootless.engine.logplace import open_log
 from rootless.engine.start import Starter
 from rootless.errors import RootlessError
+from rootless.faults import step
 from rootless.kernel.pidfd import myself
 from storage.layer_names import layer_names
 

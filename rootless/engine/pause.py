@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rootless.engine.faults import step
 from rootless.engine.records import Container
 from rootless.engine.recover import need_here
 from rootless.errors import ConflictError
+from rootless.faults import step
 from rootless.kernel.pidfd import open_if_same, realm, send, state_and_start
 from rootless.kernel.process import close_range
 

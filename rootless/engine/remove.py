@@ -6,9 +6,9 @@ import os
 
 from rootless.engine import cleanup, records
 from rootless.engine.bundle import hold
-from rootless.engine.faults import step
 from rootless.engine.recover import find, settled
 from rootless.errors import ConflictError, NotFoundError
+from rootless.faults import step
 from rootless.kernel.pidfd import myself
 
 TYPE_CHECKING = False

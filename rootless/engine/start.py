@@ -14,7 +14,7 @@ import time
 
 import rootless
 from rootless.engine import networking
-from rootless.engine.faults import step
+from rootless.faults import step
 from rootless.kernel.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,

@@ -15,7 +15,7 @@ import pytest
 from tests.support.command import Rootless, wait_until
 from tests.support.leaks import entries, processes_of
 
-# The steps of rootless.engine.faults, in the order in which a start meets them.
+# The steps of rootless.faults, in the order in which a start meets them.
 START_STEPS = (
     "written",
     "directory",

@@ -7,7 +7,7 @@ import os
 import time
 
 from rootless.engine import cleanup, records
-from rootless.engine.faults import step
+from rootless.faults import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import marshal
 import os
 import sys
 
-from rootless.engine.faults import step
+from rootless.faults import step
 from rootless.kernel.process import close_range
 from rootless.runtime.channel import describe_error, restore_error
 
