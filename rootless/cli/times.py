@@ -43,3 +43,26 @@ def moment_of(text: str) -> float:
         raise UsageError(
             f"{text!r} is not a time", "write 10m, 1h30m, 2024-05-01T12:00:00Z, or seconds since 1970"
         ) from None
+
+
+def go_duration(seconds: float) -> str:
+    """A span of time as Go prints it: "1h2m3.5s", "12.5ms", "0s"."""
+    nanoseconds = round(abs(seconds) * 1_000_000_000)
+    sign = "-" if seconds < 0 and nanoseconds else ""
+    if nanoseconds < 1_000_000_000:
+        for size, unit in ((1_000_000, "ms"), (1000, "µs"), (1, "ns")):
+            if nanoseconds >= size:
+                return f"{sign}{_decimal(nanoseconds, size)}{unit}"
+        return "0s"
+    minutes, rest = divmod(nanoseconds, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{_decimal(rest, 1_000_000_000)}s"
+    if hours:
+        return f"{sign}{hours}h{minutes}m{text}"
+    return f"{sign}{minutes}m{text}" if minutes else sign + text
+
+
+def _decimal(value: int, size: int) -> str:
+    whole, rest = divmod(value, size)
+    digits = f"{rest:0{len(str(size)) - 1}}".rstrip("0") if size > 1 else ""
+    return f"{whole}.{digits}" if digits else str(whole)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rootless.cli.times import moment_of, seconds_of
+from rootless.cli.times import go_duration, moment_of, seconds_of
 from rootless.errors import UsageError
 
 
@@ -41,3 +41,16 @@ def test_any_text_is_a_moment_or_a_usage_error(text: str) -> None:
     except UsageError:
         return
     assert isinstance(moment, float)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.0125, "12.5ms"), (1.5, "1.5s"), (61, "1m1s"), (3723.25, "1h2m3.25s"), (3e-6, "3µs"), (-2, "-2s")],
+)
+def test_durations_as_go_prints_them(seconds: float, text: str) -> None:
+    assert go_duration(seconds) == text
+
+
+@given(st.floats(0, 1e7))
+def test_a_printed_duration_reads_as_the_same(seconds: float) -> None:
+    assert seconds_of(go_duration(seconds)) == pytest.approx(seconds, abs=1e-6)
