@@ -108,7 +108,9 @@ def exec_detached(store: Store, reference: str, request: ExecRequest) -> None:
 
     def launch() -> tuple[dict[str, Any], None]:
         entered = target.enter([None, None, None], False)
-        state = _state(entered, {0: -1, 1: -1, 2: -1}, False, [])
+        # What nobody sees of a terminal is read all the same: it hangs up when its other end is closed.
+        terminal = -1 if entered.terminal is None else entered.terminal
+        state = _state(entered, {0: terminal, 1: terminal, 2: -1}, request.tty, [])
         return {**state, "id": target.container.id, "root": ""}, None
 
     fork_monitor(launch, [])

@@ -110,3 +110,10 @@ def test_needs_a_running_container(rl: Rootless, image: str) -> None:
 def test_many_at_once(box: Rootless) -> None:
     processes = [box.popen("exec", "box", "echo", str(n)) for n in range(16)]
     assert [process.communicate(timeout=30)[0] for process in processes] == [f"{n}\n".encode() for n in range(16)]
+
+
+def test_a_detached_command_keeps_its_terminal(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60")
+    rl("exec", "-d", "-t", "c", "sh", "-c", "seq 1 20000; tty > /tty; sleep 50")
+    wait_until(lambda: rl("exec", "c", "cat", "/tty", check=False).stdout.startswith("/dev/pts/"))
+    assert "sleep 50" in rl.out("exec", "c", "ps")
