@@ -191,8 +191,10 @@ def run_helper(helper: str, action: str, text: str, what: str) -> str | None:
         done = subprocess.run(
             [program, action], input=text, capture_output=True, text=True, timeout=_HELPER_SECONDS, check=False
         )
-    except FileNotFoundError:
-        raise RegistryError(f"{what}: it is not installed", "install it, or remove it from the configuration") from None
+    except (FileNotFoundError, PermissionError):  # the second also where a folder of PATH is closed to us
+        raise RegistryError(
+            f"{what}: {program} is not installed", "install it, or remove it from the configuration"
+        ) from None
     except subprocess.TimeoutExpired:
         raise RegistryError(f"{what}: no answer within {_HELPER_SECONDS} s") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -33,7 +33,7 @@ def registry_name(text: str | None, conf: RegistriesConf) -> str:
     if path in ("v1", "v2"):
         path = ""
     try:
-        parsed = parse(f"{host}/{path or 'name'}")
+        parsed = parse(f"{host if ':' in host else host + ':443'}/{path or 'name'}")
     except UsageError as error:
         raise UsageError(f"logging in to {text}: {error.message}", error.hint) from None
     if parsed.tag or parsed.digest or not host:

@@ -16,20 +16,31 @@ import urllib3
 
 @dataclass
 class Request:
-    """One request as it came in."""
+    """One request as it came in; `body` as far as it has been read."""
 
     method: str
     path: str
     headers: dict[str, str]
+    body: bytes = b""
 
 
 @dataclass
 class Rule:
-    """What happens to the next `times` requests whose path matches; `times` below 0: all of them."""
+    """What happens to the next `times` requests whose path matches; `times` below 0: all of them. `method`: of one
+    method only. With `reads` false the body of the request is left to the action."""
 
     pattern: str
     action: Callable[[BaseHTTPRequestHandler, Request], None]
     times: int = 1
+    method: str | None = None
+    reads: bool = True
+
+    def fits(self, request: Request) -> bool:
+        return (
+            self.times != 0
+            and self.method in (None, request.method)
+            and re.search(self.pattern, request.path) is not None
+        )
 
 
 @dataclass
@@ -51,7 +62,7 @@ class Faulty:
             def do_GET(self) -> None:
                 proxy._handle(self)
 
-            do_POST = do_HEAD = do_GET
+            do_POST = do_HEAD = do_PUT = do_PATCH = do_DELETE = do_GET
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -69,21 +80,37 @@ class Faulty:
     def host(self) -> str:
         return f"127.0.0.1:{self._server.server_address[1]}"
 
-    def rule(self, pattern: str, action: Callable[[BaseHTTPRequestHandler, Request], None], times: int = 1) -> None:
-        self.rules.append(Rule(pattern, action, times))
+    def rule(
+        self,
+        pattern: str,
+        action: Callable[[BaseHTTPRequestHandler, Request], None],
+        times: int = 1,
+        method: str | None = None,
+        reads: bool = True,
+    ) -> None:
+        self.rules.append(Rule(pattern, action, times, method, reads))
 
-    def paths(self, pattern: str) -> list[Request]:
-        return [request for request in self.requests if re.search(pattern, request.path)]
+    def paths(self, pattern: str, method: str | None = None) -> list[Request]:
+        return [
+            request
+            for request in self.requests
+            if re.search(pattern, request.path) and method in (None, request.method)
+        ]
 
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
 
     def fetch(self, request: Request) -> urllib3.BaseHTTPResponse:
-        """The upstream's answer, read whole."""
-        kept = {name: value for name, value in request.headers.items() if name not in ("host", "connection")}
+        """The upstream's answer, read whole. It sees our name as the host, and gives it in the URLs that it makes."""
+        kept = {name: value for name, value in request.headers.items() if name not in ("connection", "content-length")}
         return self.pool.request(
-            request.method, self.upstream + request.path, headers=kept, redirect=False, decode_content=False
+            request.method,
+            self.upstream + request.path,
+            headers=kept,
+            body=request.body or (None if request.method in ("GET", "HEAD") else b""),
+            redirect=False,
+            decode_content=False,
         )
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
@@ -92,10 +119,12 @@ class Faulty:
         )
         with self._lock:
             self.requests.append(request)
-            chosen = next((rule for rule in self.rules if rule.times and re.search(rule.pattern, request.path)), None)
+            chosen = next((rule for rule in self.rules if rule.fits(request)), None)
             if chosen:
                 chosen.times -= 1
         try:
+            if chosen is None or chosen.reads:
+                request.body = handler.rfile.read(int(request.headers.get("content-length", "0")))
             if chosen:
                 chosen.action(handler, request)
             else:
@@ -176,3 +205,21 @@ def ignore_range(proxy: Faulty) -> Callable[[BaseHTTPRequestHandler, Request], N
         send(handler, found.status, found.data, dict(found.headers))
 
     return action
+
+
+def swallow(proxy: Faulty, most: int) -> Callable[[BaseHTTPRequestHandler, Request], None]:
+    """Passes on the first `most` bytes of a request's body as if they were all, and breaks the connection without an
+    answer. For rules that leave the body to the action."""
+
+    def action(handler: BaseHTTPRequestHandler, request: Request) -> None:
+        request.body = handler.rfile.read(min(most, int(request.headers["content-length"])))
+        proxy.fetch(request)
+        hang_up(handler, request)
+
+    return action
+
+
+def hang_up(handler: BaseHTTPRequestHandler, request: Request) -> None:
+    """Breaks the connection without an answer."""
+    handler.close_connection = True
+    handler.connection.shutdown(socket.SHUT_RDWR)

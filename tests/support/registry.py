@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -40,6 +41,7 @@ class Registry:
     process: subprocess.Popen[bytes]
     headers: dict[str, str] = field(default_factory=dict)
     ca: str | None = None
+    log: Path | None = None
 
     def __post_init__(self) -> None:
         self._pool = urllib3.PoolManager(ca_certs=self.ca, retries=False)
@@ -70,6 +72,12 @@ class Registry:
             self.push_blob(repository, blob)
         self.push_manifest(repository, tag, image.manifest.data, image.manifest.media_type)
         return f"{self.host}/{repository}:{tag}"
+
+    def lines(self, method: str) -> list[str]:
+        """The requests of a method that its access log tells of: "/v2/team/app/blobs/uploads/?mount=... 201"."""
+        assert self.log is not None
+        found = re.findall(r'"(\w+) (\S+) HTTP/1\.1" (\d+)', self.log.read_text(errors="replace"))
+        return [f"{path} {status}" for used, path, status in found if used == method]
 
     def stop(self) -> None:
         self.process.terminate()
@@ -102,7 +110,7 @@ def start_registry(
         auth = {"token": token}
     configuration = {
         "version": 0.1,
-        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "log": {"level": "error", "accesslog": {"disabled": False}},
         "storage": {"filesystem": {"rootdirectory": str(place / "data")}, "delete": {"enabled": True}},
         "http": http,
         **({"auth": auth} if auth else {}),
@@ -117,7 +125,8 @@ def start_registry(
             env={"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"},
         )
     _wait_for(port, process, place / "log")
-    return Registry(f"{name}:{port}", f"{scheme}://{name}:{port}", process, headers or {}, tls[2] if tls else None)
+    ca = tls[2] if tls else None
+    return Registry(f"{name}:{port}", f"{scheme}://{name}:{port}", process, headers or {}, ca, place / "log")
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -25,13 +25,15 @@ SERVICE, ISSUER = "test-registry", "test-issuer"
 
 @dataclass
 class TokenService:
-    """`anonymous`: repositories that need no password. `lifetime`: seconds. `requests`: query and Authorization."""
+    """`anonymous`: repositories that need no password for a pull. `lifetime`: seconds. `requests`: query and
+    Authorization. `single`: refuses to speak of several repositories at once."""
 
     place: Path
     anonymous: tuple[str, ...] = ()
     lifetime: int = 300
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     lie: bytes | None = None
+    single: bool = False
 
     def __post_init__(self) -> None:
         service = self
@@ -75,9 +77,11 @@ class TokenService:
         self._server.shutdown()
         self._server.server_close()
 
-    def sign(self, repository: str, actions: list[str]) -> str:
+    def sign(self, repository: str, actions: list[str], *more: tuple[str, list[str]]) -> str:
+        """A token that allows `actions` on a repository, and on `more` of them."""
         now = int(time.time())
-        access = [{"type": "repository", "name": repository, "actions": actions}]
+        allowed = [(repository, actions), *more] if repository else []
+        access = [{"type": "repository", "name": name, "actions": actions} for name, actions in allowed]
         head = {"typ": "JWT", "alg": "ES256", "x5c": [self._certificate]}
         claims = {
             "iss": ISSUER,
@@ -97,11 +101,13 @@ class TokenService:
         authorization = handler.headers.get("authorization")
         query = urlsplit(handler.path).query
         self.requests.append((query, authorization))
-        scope = parse_qs(query).get("scope", [""])[0]
-        repository = scope.split(":")[1] if scope.count(":") == 2 else ""
-        if authorization != basic() and repository not in self.anonymous:
+        scopes = parse_qs(query).get("scope", [])
+        public = bool(scopes) and all(scope.split(":")[1] in self.anonymous for scope in scopes)
+        if authorization != basic() and not public:
             return _send(handler, 401, b'{"errors": [{"message": "who are you?"}]}')
-        return self._answer(handler, repository)
+        if len(scopes) > 1 and self.single:
+            return _send(handler, 403, b"{}")
+        return self._answer(handler, scopes, None if authorization == basic() else ["pull"])
 
     def _post(self, handler: BaseHTTPRequestHandler) -> None:
         form = handler.rfile.read(int(handler.headers["content-length"])).decode()
@@ -109,10 +115,13 @@ class TokenService:
         fields = parse_qs(form)
         if fields.get("refresh_token") != ["identity"]:
             return _send(handler, 401, b"{}")
-        return self._answer(handler, fields["scope"][0].split(":")[1])
+        return self._answer(handler, fields["scope"][0].split(), None)
 
-    def _answer(self, handler: BaseHTTPRequestHandler, repository: str) -> None:
-        body = json.dumps({"token": self.sign(repository, ["pull"]), "expires_in": self.lifetime}).encode()
+    def _answer(self, handler: BaseHTTPRequestHandler, scopes: list[str], actions: list[str] | None) -> None:
+        """A token for what is asked for, or for these actions at most."""
+        allowed = [(name, actions or asked.split(",")) for _, name, asked in (scope.split(":") for scope in scopes)]
+        token = self.sign(*allowed[0], *allowed[1:]) if allowed else self.sign("", [])
+        body = json.dumps({"token": token, "expires_in": self.lifetime}).encode()
         _send(handler, 200, self.lie if self.lie is not None else body)
 
 
