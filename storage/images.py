@@ -12,8 +12,9 @@ from rootless.faults import step
 from rootless.jsontext import loads
 from storage.database import transaction
 from storage.image_config import LIMIT, digest_hex, parse_config, unix_time
+from storage.lease import Lease
 from storage.lookup import Image, need_image
-from storage.manifest_lists import ManifestList, find_list, forget_list
+from storage.manifest_lists import ManifestList, find_list, forget_list, member_for_host
 from storage.references import DEFAULT_TAG, parse
 from storage.sqlite import Connection
 from storage.store import Store
@@ -109,6 +110,22 @@ def add_image(
         step("image-written")
     step("image-recorded")
     return image_id
+
+
+def bring_back(store: Store, reference: str) -> str | None:
+    """The id of the image for this machine of the manifest list that `reference` names: where it was removed, it is an
+    image again (without a name), made of what the list has kept. None where the list has none, or there is no list."""
+    member = member_for_host(store.db, reference)
+    if member is None or not member.config:
+        return None
+    where = f"taking an image out of the manifest list {reference}"
+    diff_ids = [digest_hex(one, where) for one in parse_config(member.config, where)["rootfs"]["diff_ids"]]
+    with Lease(store) as lease:
+        lease.protect(diff_ids)
+        layers = [layer for diff_id in diff_ids if (layer := present_layer(store, diff_id))]
+        if len(layers) != len(diff_ids):
+            return None
+        return add_image(store, member.config, member.manifest, member.manifest_type, layers)
 
 
 def record_layers(store: Store, layers: Sequence[AddedLayer]) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from rootless.errors import NotFoundError, UsageError
+from rootless.errors import ImageError, NotFoundError, UsageError
 from rootless.jsontext import dumps
-from storage.registry.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX
+from storage.registry.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 
 Index = dict[str, Any]
 Entry = dict[str, Any]
@@ -51,6 +51,29 @@ def new_index(annotations: dict[str, str] | None = None) -> Index:
     if annotations:
         index["annotations"] = dict(annotations)
     return index
+
+
+def foreign_entry(item: dict[str, Any], where: str) -> Entry:
+    """An entry of somebody else's index, whose digest, size and platform names have been checked (`parse_manifest`):
+    what else is taken over of it is checked here. Raises ImageError."""
+    platform = item.get("platform") or {}
+    annotations = item.get("annotations") or {}
+    artifact = item.get("artifactType") or ""
+    sound = (
+        isinstance(platform.get("os.version", ""), str)
+        and all(_is_strings(platform.get(key, [])) for key in ("os.features", "features"))
+        and isinstance(annotations, dict)
+        and all(isinstance(value, str) for value in annotations.values())
+        and isinstance(artifact, str)
+    )
+    if not sound:
+        raise ImageError(f"{where}: the entry {item['digest']} of the index is malformed")
+    more = {"annotations": annotations, "artifactType": artifact}
+    return new_entry(str(item.get("mediaType") or OCI_MANIFEST), item["digest"], item["size"], platform, **more)
+
+
+def _is_strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def new_entry(media_type: str, digest: str, size: int, platform: dict[str, Any], **more: Any) -> Entry:

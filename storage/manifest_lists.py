@@ -261,6 +261,12 @@ def members_of(db: Connection, list_id: str) -> dict[str, Member]:
 
 def image_of_list(db: Connection, reference: str) -> Image | None:
     """The image for this machine of the list that `reference` names, where it is in this store."""
+    member = member_for_host(db, reference)
+    return find_image(db, hashlib.sha256(member.config).hexdigest()) if member and member.config else None
+
+
+def member_for_host(db: Connection, reference: str) -> Member | None:
+    """What the list that `reference` names has for this machine; None also where there is no such list."""
     found = find_list(db, reference)
     if found is None:
         return None
@@ -273,8 +279,4 @@ def image_of_list(db: Connection, reference: str) -> Image | None:
         chosen = choose(index, host_platform(), reference)  # type: ignore[arg-type]
     except ImageError:
         return None
-    row = db.execute(
-        "SELECT config FROM manifest_list_members WHERE list_id = ? AND digest = ?",
-        (found.id, chosen.descriptor.digest),
-    ).fetchone()
-    return find_image(db, hashlib.sha256(row[0].encode()).hexdigest()) if row and row[0] else None
+    return members_of(db, found.id).get(f"sha256:{chosen.descriptor.digest}")

@@ -8,7 +8,7 @@ from rootless.errors import ImageError, NotFoundError, RootlessError
 from rootless.jsontext import loads
 from storage.image_config import parse_config
 from storage.lookup import Image, find_image, need_image
-from storage.manifest_index import Entry, new_entry
+from storage.manifest_index import Entry, foreign_entry, new_entry
 from storage.manifest_lists import ManifestList, NewMember, find_list
 from storage.platforms import host_platform
 from storage.references import Reference, split_transport
@@ -102,9 +102,9 @@ def _members(client: Client, reference: Reference, raw: RawManifest, all_images:
 
 
 def _from_index(item: dict[str, Any], reference: Reference, client: Client) -> NewMember:
-    more = {key: item.get(key) for key in ("annotations", "artifactType")}
-    platform = item.get("platform") or _platform_there(client, item["digest"])
-    entry = new_entry(str(item.get("mediaType") or ""), item["digest"], item["size"], platform, **more)
+    if not item.get("platform"):
+        item = {**item, "platform": _platform_there(client, item["digest"])}
+    entry = foreign_entry(item, f"{_WHAT} {reference}")
     return NewMember(entry, source=_source(reference, item["digest"]))
 
 

@@ -6,8 +6,9 @@ from contextlib import nullcontext
 
 from rootless.engine.request import CreateRequest
 from rootless.errors import NotFoundError
+from storage.images import bring_back
 from storage.lookup import Image, find_image
-from storage.pull import NEVER, is_for, pull
+from storage.pull import MISSING, NEVER, is_for, pull
 from storage.references import transport_of
 from storage.registry.platform_choice import parse_platform
 from storage.store import Store
@@ -22,6 +23,8 @@ def fetch(store: Store, request: CreateRequest, policy: str) -> Image:
     reference = request.image
     platform = parse_platform(request.platform, request.os, request.arch, request.variant)
     elsewhere = transport_of(reference) not in ("", "docker")
+    if policy in (MISSING, NEVER) and not elsewhere and find_image(store.db, reference) is None:
+        bring_back(store, reference)
     if policy == NEVER and not elsewhere:
         here = find_image(store.db, reference)
         if here is None:

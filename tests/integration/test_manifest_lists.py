@@ -195,6 +195,11 @@ def test_a_list_stands_for_the_image_for_this_machine(fresh: Rootless, tmp_path:
     assert fresh.inspect_image("app")["RepoTags"] == [NAME]
     assert fresh.out("history", "-q", "app") == fresh.out("history", "-q", NAME)
     fresh("save", "-q", "-o", str(tmp_path / "saved.tar"), "app")
+    fresh("rmi", NAME)
+    assert fresh("image", "inspect", "app", check=False).returncode == 125
+    assert fresh.out("run", "--rm", "--pull=never", "app", "echo", "again") == "again"
+    fresh("rmi", fresh.inspect_image("app")["Id"])
+    assert fresh.out("run", "--rm", "app", "echo", "again") == "again"
     fresh("manifest", "create", "elsewhere", "x.io/other:1")
     failed = fresh("image", "inspect", "elsewhere", check=False)
     assert failed.returncode == 125

@@ -7,7 +7,7 @@ from rootless.cli.options import Opts
 from rootless.cli.output import pretty_json, write
 from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
-from rootless.errors import RootlessError
+from rootless.errors import ImageError, RootlessError
 from rootless.jsontext import loads
 from storage.manifest_index import oci
 from storage.manifest_lists import find_list
@@ -31,5 +31,8 @@ def command(settings: Settings, opts: Opts) -> int:
         raise
     if isinstance(parse_manifest(raw.data, raw.media_type, f"inspecting {opts.image}"), Manifest):
         warn(f"{opts.image} is a single image, not a manifest list")
-    write(pretty_json(loads(raw.data)) + "\n")
+    try:
+        write(pretty_json(loads(raw.data)) + "\n")
+    except RecursionError:
+        raise ImageError(f"inspecting {opts.image}: its JSON is nested too deeply") from None
     return 0
