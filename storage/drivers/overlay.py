@@ -41,7 +41,8 @@ def stack_plan(
 ) -> dict[str, Any]:
     """Plan of a stack, for both overlay drivers. Paths are relative to the store: short, and nothing to escape."""
     lower: list[str] = []
-    for diff_id in reversed(diff_ids):
+    # A layer that occurs twice hides itself further down (and the kernel takes none twice).
+    for diff_id in dict.fromkeys(reversed(diff_ids)):
         lower.append(f"layers/{diff_id}/diff")
         # The kernel and fuse-overlayfs ask no root of a layer whether it is opaque.
         if _is_opaque(layout.diff(diff_id)):

@@ -80,6 +80,8 @@ class Client:
         found = hashlib.sha256(data).hexdigest()
         if found != blob.digest:
             raise ImageError(f"{what}: it has sent another one (sha256:{found})")
+        if len(data) != blob.size:
+            raise ImageError(f"{what}: it has {len(data)} bytes, and {blob.size} in the manifest")
         return data
 
     def blob(self, blob: manifests.Descriptor, start: int, restart: Callable[[], None]) -> Iterator[bytes]:
