@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import need, remove_store
+from tests.conftest import need
 from tests.support.archives import layer, members
 from tests.support.command import Rootless
 from tests.support.images import NAME, busybox_layer, docker_archive
+from tests.support.podman import Podman, own_podman
 from tests.support.pulling import registry as registry
 from tests.support.registry import Registry
 
@@ -34,42 +33,11 @@ CONFIG: dict[str, object] = {
 PRINTED = "hello world from alice in /srv\nwelcome\ncat: can't open '/srv/gone': No such file or directory"
 
 
-class Podman:
-    """The host's podman with a store of its own; it only ever saves, loads and imports here."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.runtime = place / "runtime"
-        for directory in (place / "home", self.runtime):
-            directory.mkdir(mode=0o700, parents=True)
-
-    def __call__(self, *args: str) -> str:
-        options = ["--root", f"{self.place}/root", "--runroot", f"{self.place}/run", "--storage-driver", "vfs"]
-        environment = {
-            "HOME": str(self.place / "home"),
-            "PATH": os.environ["PATH"],
-            "XDG_RUNTIME_DIR": str(self.runtime),
-        }
-        done = subprocess.run(["podman", *options, *args], capture_output=True, text=True, env=environment, timeout=60)
-        assert done.returncode == 0, f"podman {' '.join(args)}: {done.stderr}"
-        return done.stdout.strip()
-
-    def inspect(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self("image", "inspect", name))[0]
-        return found
-
-    def close(self) -> None:
-        """End the process that podman leaves behind to keep its user namespace, and remove its store."""
-        self("system", "migrate")
-        remove_store(self.place)
-
-
 @pytest.fixture(scope="module")
 def one_podman() -> Iterator[Podman]:
     need("podman", "skopeo")
-    made = Podman(Path(tempfile.mkdtemp(prefix="podman-")))  # its paths may have 50 characters at most
-    yield made
-    made.close()
+    with own_podman() as made:
+        yield made
 
 
 @pytest.fixture
