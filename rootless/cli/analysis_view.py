@@ -59,6 +59,7 @@ class AnalysisApp(App[None]):
         self.hidden: frozenset[str] = frozenset()
         self.wanted = ""
         self._shown: dict[int, None] | None = None
+        self._made: tuple[tuple[int, bool], FileNode] | None = None
 
     def compose(self) -> ComposeResult:
         """The widgets."""
@@ -140,7 +141,7 @@ class AnalysisApp(App[None]):
             return
         layer = self.found.layers[self.number]
         self.query_one("#about", Static).update(_about(layer, self.found))
-        root = tree_after(self.found.layers, self.number, self.alone)
+        root = self._tree()
         self._shown = visible(root, self.wanted, self.hidden) if self.wanted or self.hidden else None
         files.root.data = root
         files.root.expand()
@@ -149,6 +150,13 @@ class AnalysisApp(App[None]):
             self.call_after_refresh(
                 lambda: files.move_cursor(files.root.children[0]) if files.cursor_line < 0 else None
             )
+
+    def _tree(self) -> FileNode:
+        """The files of the layer; while one types a filter always the same."""
+        what = (self.number, self.alone)
+        if self._made is None or self._made[0] != what:
+            self._made = what, tree_after(self.found.layers, self.number, self.alone)
+        return self._made[1]
 
     def _fill(self, place: TreeNode[FileNode]) -> None:
         if place.children or place.data is None:

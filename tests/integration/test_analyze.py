@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from storage.layer_entries import layer_entries
+from storage.store import Store
 from tests.support.command import Rootless, executable
 from tests.support.images import add_directory, add_file, docker_archive
 from tests.support.layers import tar_of
@@ -93,7 +95,7 @@ def test_the_table_is_for_people(wasteful: Rootless) -> None:
         "Wasted:     6 MB, 100.0% of what is above the lowest layer",
     ]
     assert lines[6].split() == ["LAYER", "SIZE", "ADDED", "CHANGED", "REMOVED", "CREATED", "BY"]
-    assert lines[8].split(maxsplit=3)[3].split() == "3 (3 MB) 1 (7 B) 0 layer 1".split()
+    assert lines[8].split(maxsplit=3)[3].split() == ["3", "(3", "MB)", "1", "(7", "B)", "0", "layer", "1"]
     assert lines[13].split() == ["WASTED", "COPIES", "FILE"]
     assert lines[14].split() == ["6", "MB", "3", "/opt/big"]
 
@@ -171,3 +173,56 @@ def test_browsing_in_a_terminal(wasteful: Rootless) -> None:
                 break
     assert process.wait(10) == 0
     os.close(ours)
+
+
+def special_layer(place: Path) -> bytes:
+    """Made by GNU tar: a sparse file, a long name, links, a fifo, whiteouts."""
+    tree = place / "tree"
+    (tree / "d").mkdir(parents=True)
+    with open(tree / "d" / "sparse", "wb") as file:
+        file.write(b"begin")
+        file.seek(10 << 20)
+        file.write(b"end")
+    (tree / "d" / "plain").write_bytes(b"12345")
+    os.link(tree / "d" / "plain", tree / "d" / "same")
+    os.symlink("plain", tree / "d" / "link")
+    os.mkfifo(tree / "d" / "pipe", 0o640)
+    (tree / "d" / ("n" * 200)).write_bytes(b"long")
+    (tree / "d" / ".wh.gone").touch()
+    (tree / "d" / ".wh..wh..opq").touch()
+    (tree / "d" / ".wh..wh.plnk").touch()
+    (tree / "d" / "a.wh.b").touch()
+    made = subprocess.run(
+        ["tar", "-C", str(tree), "--sparse", "--sort=name", "--owner=7", "--group=8", "--mtime=@9", "-cf-", "./d"],
+        check=True,
+        capture_output=True,
+    )
+    return made.stdout
+
+
+def test_entries_of_a_layer_come_out_of_its_record(fresh: Rootless, tmp_path: Path) -> None:
+    archive = docker_archive(tmp_path / "special.tar", [special_layer(tmp_path)], names=[NAME])
+    fresh("load", "-q", "-i", str(archive))
+    diff_id = fresh.inspect_image(NAME)["RootFS"]["Layers"][0].removeprefix("sha256:")
+    entries = list(layer_entries(Store(str(fresh.root), str(fresh.runroot)), diff_id))
+    assert {(one.uid, one.gid, one.mtime) for one in entries} == {(7, 8, 9_000_000_000)}
+    found = {(one.path, one.kind): one for one in entries}
+    assert len(found) == len(entries)
+    assert set(found) == {
+        (b"d", "directory"),
+        (b"d", "opaque"),
+        (b"d/gone", "whiteout"),
+        (b"d/a.wh.b", "file"),
+        (b"d/link", "symlink"),
+        (b"d/" + b"n" * 200, "file"),
+        (b"d/pipe", "fifo"),
+        (b"d/plain", "file"),
+        (b"d/same", "hard link"),
+        (b"d/sparse", "file"),
+    }
+    assert (found[b"d/link", "symlink"].link, found[b"d/same", "hard link"].link) == (b"plain", b"./d/plain")
+    assert (found[b"d/plain", "file"].size, found[b"d/same", "hard link"].size) == (5, 0)
+    assert found[b"d/pipe", "fifo"].mode == 0o640
+    sparse = found[b"d/sparse", "file"]
+    assert sparse.size == (10 << 20) + 3
+    assert 8 <= sparse.stored < 1 << 20
