@@ -20,7 +20,7 @@ def copy_up(root: int, target: int, path: str, dress: bool) -> None:
     and times. Links are copied, never followed; other kinds of files are left out. With `dress` the directory itself
     becomes like the image's. Raises RootlessError naming `path`."""
     try:
-        source = open_inside(root, path)
+        source = open_inside(root, path, same_mount=True)  # the image's own, never /proc or /dev
     except OSError:
         return  # nothing that could be copied: the mount point is made
     try:
@@ -52,7 +52,7 @@ def fill_volume(root: int, source: str, path: str, options: MountOptions) -> int
     tree = clone_tree(source, MountOptions(["bind"]))  # one that can be written, even if the container's will not
     try:
         try:
-            place = open_inside(root, path)
+            place = open_inside(root, path, same_mount=True)
         except OSError:
             return os.open(".", _DIRECTORY, dir_fd=tree) if options.first_use else None
         try:

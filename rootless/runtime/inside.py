@@ -7,15 +7,25 @@ import os
 import stat
 
 from rootless.errors import ImageError
-from rootless.kernel.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+from rootless.kernel.files import (
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    openat2,
+)
 
 _MOST_LINKS = 40  # as many as the kernel follows
 
 
-def open_inside(root: int, path: str, no_links: bool = False) -> int:
+def open_inside(root: int, path: str, no_links: bool = False, same_mount: bool = False) -> int:
     """An O_PATH descriptor of what `path` is when `root` is taken for "/". With `no_links` no part of it may be a
-    symbolic link (OSError with ELOOP). Raises OSError."""
-    resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (RESOLVE_NO_SYMLINKS if no_links else 0)
+    symbolic link (OSError with ELOOP), with `same_mount` none on another mount (EXDEV). Raises OSError."""
+    resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+    if no_links:
+        resolve |= RESOLVE_NO_SYMLINKS
+    if same_mount:
+        resolve |= RESOLVE_NO_XDEV
     return openat2(root, path.lstrip("/") or ".", os.O_PATH, resolve=resolve)
 
 

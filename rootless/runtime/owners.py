@@ -65,7 +65,7 @@ class Gift:
             _change(self._fd, change)
         except OSError as error:
             hint = None
-            if error.errno in (errno.EPERM, errno.EINVAL):
+            if error.errno in (errno.EPERM, errno.EACCES, errno.EINVAL):
                 hint = f"it holds files of users that have no id in the container, or {uid}:{gid} is none"
             raise RootlessError(f"giving {self._source} to {uid}:{gid} (U): {error.strerror}", hint) from None
         finally:
