@@ -130,14 +130,14 @@ def allow_http(host: str) -> str:
     return (
         f"to allow http for it, add to {user_file()}:\n"
         f'    [[registry]]\n    location = "{host}"\n    insecure = true\n'
-        "or, this once: rootless pull --tls-verify=false IMAGE"
+        "or, this once, say --tls-verify=false"
     )
 
 
 def _trust(host: str) -> str:
     return (
         f"put the certificate of its authority into {user_certificate(host)}, "
-        "or pull once with rootless pull --tls-verify=false, where anybody in between may read and change all"
+        "or name its folder with --cert-dir; with --tls-verify=false anybody in between may read and change all"
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urljoin
 
@@ -80,13 +81,13 @@ class Listing:
     def _pages(self, path: str, key: str, what: str) -> Iterator[list[str]]:
         """Lists of names, a page at a time, as the Link headers lead (RFC 8288, rel="next")."""
         place: str | None = path
-        for _ in range(_MOST_PAGES):
-            assert place is not None
-            page, place = self._pauses.patiently(lambda here=place: self._page(here, key, what))  # type: ignore[misc]
+        seen: set[str] = set()
+        while place is not None:
+            if place in seen or len(seen) >= _MOST_PAGES:
+                raise Fault(f"{what}: the list does not end (after {len(seen)} pages)")
+            seen.add(place)
+            page, place = self._pauses.patiently(partial(self._page, place, key, what))
             yield page
-            if place is None:
-                return
-        raise Fault(f"{what}: the list does not end ({_MOST_PAGES} pages)")
 
     def _page(self, place: str, key: str, what: str) -> tuple[list[str], str | None]:
         response = self._session.send("GET", place, {"Accept": "application/json"}, what)

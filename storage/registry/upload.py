@@ -72,6 +72,7 @@ class Uploader:
         self._where = where
         self._pauses = pauses
         self._session = Session(endpoint, credentials, pauses, "pull,push", sources)
+        self._closed: set[str] = set()  # repositories out of which we may take nothing
 
     def has(self, digest: str) -> bool:
         """Whether the repository has the blob `digest` (hex). Raises RegistryError."""
@@ -89,19 +90,26 @@ class Uploader:
         return self._pauses.patiently(ask)
 
     def mount(self, digest: str, source: str) -> bool:
-        """Take the blob `digest` (hex) over from the repository `source`; whether the registry has done so."""
+        """Take the blob `digest` (hex) over from the repository `source`; whether the registry has done so.
+
+        Tried once: what has failed can still be sent."""
+        if source in self._closed:
+            return False
         what = f"{self._where}: taking sha256:{digest[:12]} over from {source}"
-
-        def ask() -> bool:
-            path = f"blobs/uploads/?mount=sha256:{digest}&from={quote(source, safe='/')}"
+        path = f"blobs/uploads/?mount=sha256:{digest}&from={quote(source, safe='/')}"
+        try:
             response = self._session.send("POST", path, {"Content-Length": "0"}, what)
-            if response.status == 202:  # an upload was begun in its place, which nobody is going to finish
-                self._cancel_upload(response, what)
-                return False
-            discard(response)
-            return response.status == 201
-
-        return self._pauses.patiently(ask)
+        except PassingFault as fault:
+            if rootless.debug:
+                rootless.debug(fault.message)
+            return False
+        if response.status == 202:  # an upload was begun in its place, which nobody is going to finish
+            self._cancel_upload(response, what)
+            return False
+        discard(response)
+        if response.status in (401, 403):
+            self._closed.add(source)
+        return response.status == 201
 
     def send(self, blob: Content, sources: Sequence[str], advance: Callable[[int], None]) -> str:
         """Make sure that the repository has the blob: HERE, MOUNTED from one of `sources`, or SENT.
@@ -135,23 +143,6 @@ class Uploader:
             discard(response)
 
         self._pauses.patiently(put)
-
-    def manifest_size(self, reference: str) -> int | None:
-        """Bytes of the manifest that the repository has under a tag or digest, None where it has none or does not say.
-        The cheapest question that shows whether we may read there. Raises RegistryError."""
-        what = f"{self._where}: asking {self.host} for the manifest"
-
-        def ask() -> int | None:
-            response = self._session.send("HEAD", f"manifests/{reference}", {"Accept": manifests.ACCEPT}, what)
-            if response.status == 404:
-                discard(response)
-                return None
-            self._session.expect(response, (200,), what)
-            discard(response)
-            length = response.headers.get("content-length", "")
-            return int(length) if length.isdigit() else None
-
-        return self._pauses.patiently(ask)
 
     def close(self) -> None:
         self._session.close()

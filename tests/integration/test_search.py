@@ -12,8 +12,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from rootless.errors import RegistryError
+from storage.pull_tags import tags_of
+from storage.registry import listing
+from storage.registry.access import Access
 from tests.support.command import Rootless
-from tests.support.faulty import Faulty, answer
+from tests.support.faulty import Faulty, Request, answer, send
 from tests.support.pulling import OPEN, Write, configure, faulty, registry, small
 from tests.support.registry import Registry
 
@@ -155,12 +159,20 @@ def test_tags_are_listed_page_by_page(fresh: Rootless, registry: Registry, fault
     assert limited.split() == found["Tags"][:2]
 
 
-def test_a_list_without_an_end_is_left(fresh: Rootless, faulty: Faulty) -> None:
+def test_a_list_without_an_end_is_left(fresh: Rootless, faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
     page = answer(200, b'{"tags": ["a"]}', link='</v2/endless/app/tags/list?last=a>; rel="next"')
     faulty.rule(r"/v2/endless/", page, -1)
     failed = fresh("search", OPEN, "--list-tags", f"{faulty.host}/endless/app", check=False)
     assert failed.returncode == 125
-    assert "does not end" in failed.stderr
+    assert "does not end (after 2 pages)" in failed.stderr
+
+    def another(handler: BaseHTTPRequestHandler, request: Request) -> None:
+        send(handler, 200, b'{"tags": ["a"]}', {"link": f'<{request.path}x>; rel="next"'})
+
+    faulty.rule(r"/v2/longer/", another, -1)
+    monkeypatch.setattr(listing, "_MOST_PAGES", 5)
+    with pytest.raises(RegistryError, match="after 5 pages"):
+        tags_of(f"{faulty.host}/longer/app", Access(tls_verify=False))
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b'{"tags": [1]}', b'{"tags": "x"}', b"\xff"])
