@@ -39,7 +39,6 @@ def read_image(store: Store, text: str, platform: Platform | None = None, progre
 
         return Read(*copy_image(store, place.name or "", platform or host_platform(), progress))
     check_unsigned(place.transport, path_scopes(place.transport, place.path, place.name or ""), f"reading {place}")
-    check_unsigned(place.transport, path_scopes(place.transport, place.path, place.name or ""), f"reading {place}")
     source = _open(place, store.layout.tmp)
     try:
         image, names = _choose(source, place, platform or host_platform(), progress)
