@@ -14,7 +14,7 @@ from storage.database import transaction
 from storage.image_config import LIMIT, digest_hex, parse_config, unix_time
 from storage.lease import Lease
 from storage.lookup import Image, need_image
-from storage.manifest_lists import ManifestList, find_list, forget_list, member_for_host
+from storage.manifest_lists import ManifestList, find_list, forget_list, list_name, member_for_host
 from storage.references import DEFAULT_TAG, parse
 from storage.sqlite import Connection
 from storage.store import Store
@@ -191,12 +191,13 @@ def tag(store: Store, source: str, targets: Sequence[str]) -> None:
 def untag(store: Store, source: str, names: Sequence[str] = ()) -> None:
     """Take `names` away from the image `source`, or all its names where none are given, also the digests by which it
     was pulled. Raises NotFoundError."""
-    wanted = [full_name(name) for name in names]
+    meant = {name: (full_name(name), list_name(name)) for name in names}
     with transaction(store.db) as db:
         image = find_list(db, source) or need_image(db, source)
-        for name in wanted:
-            if name not in image.names:
-                raise NotFoundError(f"untag {source}: it has no name {name}", exit_code=125)
+        wanted = [next((one for one in meant[name] if one in image.names), "") for name in names]
+        for name, found in zip(names, wanted, strict=True):
+            if not found:
+                raise NotFoundError(f"untag {source}: it has no name {meant[name][0]}", exit_code=125)
         for name in wanted or image.names:
             db.execute("DELETE FROM image_names WHERE name = ?", (name,))
         if not wanted:
@@ -242,6 +243,7 @@ def remove(store: Store, reference: str, force: bool = False) -> Removed:
             forget_list(db, image.id)
         removed.untagged += sorted(image.names)
         removed.deleted.append(image.id)
+    step("image-forgotten")
     return removed
 
 

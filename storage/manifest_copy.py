@@ -56,7 +56,9 @@ def copy_manifest(source: str, uploader: Uploader, host: str, access: Access, pr
     def question(client: Client, reference: Reference) -> RawManifest:
         raw = client.manifest(str(reference.digest))
         same = [client.repository] if client.host == host else []
-        for blob in _blobs(raw, source):
+        config, *layers = _blobs(raw, source)
+        uploader.send(_Remote(client, config), same, lambda count: None)
+        for blob in layers:
             content = _Remote(client, blob)
             progress.layer(blob.digest, blob.size)
             note = uploader.send(content, same, partial(progress.advance, blob.digest))
@@ -69,7 +71,7 @@ def copy_manifest(source: str, uploader: Uploader, host: str, access: Access, pr
 
 
 def _blobs(raw: RawManifest, where: str) -> list[Descriptor]:
-    """All that the manifest refers to; what is not distributed stays where it is."""
+    """The configuration and the layers; of these, what is not distributed stays where it is."""
     try:
         found = loads(raw.data)
     except ValueError as error:
@@ -80,7 +82,7 @@ def _blobs(raw: RawManifest, where: str) -> list[Descriptor]:
     if len(listed) > _MOST_BLOBS:
         raise ImageError(f"copying {where}: it has {len(listed)} layers, more than {_MOST_BLOBS}")
     blobs = [_descriptor(item, where) for item in listed]
-    return [blob for blob in blobs if not any(mark in blob.media_type for mark in _FOREIGN)]
+    return [blobs[0], *(blob for blob in blobs[1:] if not any(mark in blob.media_type for mark in _FOREIGN))]
 
 
 def _descriptor(item: Any, where: str) -> Descriptor:

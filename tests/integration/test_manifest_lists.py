@@ -140,13 +140,25 @@ def test_adding_again_takes_the_place_of_the_entry(fresh: Rootless, two: tuple[s
     assert listed(fresh, "one") == [two[0]]
 
 
+def test_several_may_add_at_once(fresh: Rootless, tmp_path: Path) -> None:
+    names = [f"x.io/part:{number}" for number in range(5)]
+    digests = {load(fresh, tmp_path / str(number), name, f"a{number}") for number, name in enumerate(names)}
+    fresh("manifest", "create", "app")
+    adding = [fresh.popen("manifest", "add", "app", name) for name in names]
+    assert [process.wait(60) for process in adding] == [0] * 5
+    for process in adding:
+        process.communicate()
+    assert set(listed(fresh, "app")) == digests
+
+
 def test_entries_and_lists_are_removed(fresh: Rootless, two: tuple[str, str]) -> None:
     list_id = fresh.out("manifest", "create", "app", "x.io/here:1", "x.io/other:1")
     assert fresh.out("manifest", "remove", "app", two[0]) == list_id
     assert listed(fresh, "app") == [two[1]]
     for digest in (two[0], ZEROS, "x.io/other:1"):
         assert fresh("manifest", "remove", "app", digest, check=False).returncode == 125
-    fresh("tag", "app", "x.io/again:1")
+    fresh("tag", "app", "x.io/again:1", "x.io/more:1")
+    fresh("untag", "app", "x.io/more:1")
     assert fresh.out("manifest", "rm", "app") == "Untagged: localhost/app:latest"
     assert fresh.out("manifest", "rm", "x.io/again:1") == f"Untagged: x.io/again:1\nDeleted: {list_id}"
     for name in ("app", "x.io/here:1"):
@@ -227,7 +239,8 @@ def test_pruning_and_removing_all(fresh: Rootless, two: tuple[str, str]) -> None
     list_id = fresh.out("manifest", "create", "app", "x.io/here:1")
     fresh("image", "prune", "-f")
     assert fresh("manifest", "exists", "app").returncode == 0
-    fresh("untag", "app")
+    assert "no name" in fresh("untag", "app", "other", check=False).stderr
+    fresh("untag", "app", "app")
     assert list_id[:12] in fresh.out("images", "-q", "--filter", "dangling=true")
     assert list_id in fresh.out("image", "prune", "-f")
     fresh("manifest", "create", "app", "x.io/here:1")
