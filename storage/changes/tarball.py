@@ -81,7 +81,9 @@ class Tarball:
         self._flush()
 
     def _header(self, path: bytes, kind: bytes, node: Node, **values: object) -> None:
-        self._write(headers.header(path, kind, mtime=node.found.st_mtime_ns, **values))  # type: ignore[arg-type]
+        # the root's time is that at which a container was made: drivers do not hand it on
+        mtime = 0 if path == b"." else node.found.st_mtime_ns
+        self._write(headers.header(path, kind, mtime=mtime, **values))  # type: ignore[arg-type]
         self.entries += 1
 
     def _file(self, path: bytes, node: Node) -> None:

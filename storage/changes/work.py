@@ -27,9 +27,9 @@ def list_changes(new: Tree, old: Tree, above: bool, skipped: Collection[bytes]) 
             is_directory = change.node is not None and change.node.is_directory
             if change.kind == SAME:
                 continue
-            above_it = _parents(path)
-            found += [(CHANGED, parent) for parent in above_it if parent not in shown]
-            shown.update(above_it)
+            missing = _parents(path, shown)
+            found += [(CHANGED, parent) for parent in missing]
+            shown.update(missing)
             found.append((DELETED if change.replaced else change.kind, path))
             if is_directory:
                 shown.add(path)
@@ -104,11 +104,12 @@ def _write_directory(tarball: Tarball, change: Change) -> None:
         tarball.hide_below(change.path)
 
 
-def _parents(path: bytes) -> list[bytes]:
-    """The directories above an absolute path, the uppermost first, without the root."""
+def _parents(path: bytes, shown: Collection[bytes]) -> list[bytes]:
+    """The directories above an absolute path, the uppermost first, without the root and those that are `shown`: above
+    one of those all are."""
     found = []
     end = path.rfind(b"/")
-    while end > 0:
+    while end > 0 and path[:end] not in shown:
         found.append(path[:end])
         end = path.rfind(b"/", 0, end)
     return found[::-1]
