@@ -57,7 +57,7 @@ def _get(http: Http, url: str, what: str) -> Response:
         try:
             response = http.send("GET", plain, headers if origin_of(url) == first else {}, what)
         except Fault as fault:
-            fault.hint = (fault.hint or "").partition(", or pull once")[0] or None
+            fault.hint = (fault.hint or "").partition("; with --tls-verify=false")[0] or None
             raise
         if response.status not in _REDIRECTS:
             break
