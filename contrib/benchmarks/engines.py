@@ -108,6 +108,10 @@ class Bench:
         """Seconds of each run of a third party's command."""
         return self._hyperfine(command, runs, prepare, warmup=0)
 
+    def do(self, command: str) -> None:
+        """Run a command line to its end; CalledProcessError tells what it printed."""
+        quiet(*shlex.split(command))
+
     def store_of(self, engine: Engine) -> Path:
         return self.work / "data" / ("rootless" if engine is self.ours else "containers/storage")
 

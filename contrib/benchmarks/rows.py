@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-
-from contrib.benchmarks import bigrows
+from contrib.benchmarks import bigrows, manyrows
 from contrib.benchmarks.engines import IMAGE, Bench
-from contrib.benchmarks.memory import parent, pss
 from contrib.benchmarks.report import Result
-from contrib.benchmarks.row import MIB, Row, quartiles
+from contrib.benchmarks.row import Row
 
 SIDE_BY_SIDE = 32
-MONITORS = 20
 
 _SIDE_BY_SIDE = """\
 for n in $(seq {count}); do {command} & all="$all $!"; done
@@ -90,22 +86,6 @@ def side_by_side(row: Row, bench: Bench) -> Result:
     return row.ratio(bench.time(commands[0], commands[1], 8))
 
 
-def monitors(row: Row, bench: Bench) -> Result:
-    """PSS of the parent of pid 1: conmon there, our monitor here."""
-    found = {}
-    for engine in bench.engines:
-        engine.remove_all()
-        names = [engine.run(f"run -d --network none {IMAGE} sleep 100000") for _ in range(MONITORS)]
-        pids = engine.run("inspect --format {{.State.Pid}} " + " ".join(names)).split()
-        found[engine.name] = [pss(parent(int(pid))) / MIB for pid in pids]
-        engine.remove_all()
-    ours, theirs = (statistics.mean(found[engine.name]) for engine in bench.engines)
-    spread = f"{quartiles(found['rootless'])}, {quartiles(found['podman'])}"
-    return Result(
-        row.name, row.title, "MiB", ours, theirs, ours, row.must, row.goal, spread, "judged is MiB of ours", found
-    )
-
-
 ROWS = (
     Row("run-none", "run --rm --network none true", 0.5, 0.35, run_none),
     Row("run-slirp", "run --rm --network slirp4netns true", 0.55, 0.4, run_slirp),
@@ -116,6 +96,6 @@ ROWS = (
     Row("inspect", "inspect of one container", 0.75, 0.5, inspect),
     Row("images", "images", 0.75, 0.5, images),
     Row("run-32", "32 run --rm --network none side by side", 0.5, 0.35, side_by_side),
-    Row("monitor", "PSS of the monitor of a detached container, of 20", 4.5, 3.0, monitors),
+    *manyrows.ROWS,
     *bigrows.ROWS,
 )
