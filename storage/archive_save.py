@@ -3,6 +3,7 @@ oci-dir (an OCI layout) and docker-dir (skopeo's "dir" layout)."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,9 +96,10 @@ def write_layout(
     writer: Writer,
     plans: Sequence[tuple[Plan, Sequence[str]]],
     others: Sequence[dict[str, Any]] = (),
+    index: bytes | None = None,
 ) -> None:
     """An OCI layout of these images, each under its labels (none: without a name). `others`: entries of index.json that
-    are there already and stay."""
+    are there already and stay. `index` lists the images, and has the labels of the first in their place."""
     writer.add_directory("blobs")
     writer.add_directory("blobs/sha256")
     writer.add_bytes("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
@@ -107,14 +109,19 @@ def write_layout(
             _add_part(store, writer, f"blobs/sha256/{part.digest}", part)
         writer.add_bytes(f"blobs/sha256/{one.chosen.image.id}", one.chosen.config)
         writer.add_bytes(f"blobs/sha256/{one.digest}", one.manifest)
-        for label in labels or [""]:
-            entry = descriptor(OCI_MANIFEST, one.digest, len(one.manifest))
-            if label:
-                entry["annotations"] = {REF_NAME: label}
-            entries.append(entry)
+        if index is None:
+            entries += _entries(descriptor(OCI_MANIFEST, one.digest, len(one.manifest)), labels)
+    if index is not None:
+        digest = hashlib.sha256(index).hexdigest()
+        writer.add_bytes(f"blobs/sha256/{digest}", index)
+        entries += _entries(descriptor(OCI_INDEX, digest, len(index)), plans[0][1] if plans else ())
     writer.finish_parts()
-    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
-    writer.replace("index.json", dumps(index).encode())
+    listing = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    writer.replace("index.json", dumps(listing).encode())
+
+
+def _entries(entry: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
+    return [{**entry, "annotations": {REF_NAME: label}} for label in labels] or [entry]
 
 
 def _add_part(store: Store, writer: Writer, name: str, part: Part) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rootless.jsontext import dumps, loads
 from storage.compress import GZIP
+from storage.image_config import parse_config
 from storage.images import name_meant
 from storage.layer_pack import Packing, Turns, keep_for_layer
 from storage.lease import Lease
@@ -93,6 +94,19 @@ def choose(store: Store, lease: Lease, references: Sequence[str]) -> list[Chosen
     for layer in layers:
         store.layers.name(layer.diff_id)  # raises where it is missing
     return list(chosen.values())
+
+
+def choose_kept(store: Store, lease: Lease, config: bytes, manifest: bytes, manifest_type: str, where: str) -> Chosen:
+    """An image that need have no row any more, as a manifest list keeps it. Raises StorageError."""
+    image_id = hashlib.sha256(config).hexdigest()
+    digest = "sha256:" + hashlib.sha256(manifest).hexdigest()
+    image = Image(image_id, parse_config(config, where), [], digest, 0, "")
+    lease.protect(image.diff_ids)
+    layers = [_layer(store, diff_id) for diff_id in image.diff_ids]
+    lease.protect([layer.blob for layer in layers if layer.blob])
+    for layer in layers:
+        store.layers.name(layer.diff_id)  # raises where it is missing
+    return Chosen(image, config, manifest, manifest_type, layers, [])
 
 
 def _layer(store: Store, diff_id: str) -> SavedLayer:

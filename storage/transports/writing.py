@@ -45,7 +45,7 @@ def write_image(
     they came, other layers as plain tars. Raises UsageError, NotFoundError, ConflictError, StorageError; what is there
     is not harmed by a failure.
     """
-    place = _writable(destination)
+    place = writable_place(destination)
     if place.transport in (OCI, OCI_ARCHIVE) and format == "v2s2":
         raise UsageError(f"writing {place}: an OCI layout holds manifests of OCI's format", "leave --format away")
     progress = progress or Progress()
@@ -69,7 +69,8 @@ def write_image(
     return Written(f"sha256:{planned.digest}", planned.manifest_type)
 
 
-def _writable(destination: str) -> Place:
+def writable_place(destination: str) -> Place:
+    """The place that `destination` names. Raises UsageError for what cannot be written to."""
     place = parse_place(destination)
     if place.transport == PODMAN:
         raise UsageError(
@@ -85,19 +86,19 @@ def _to_docker_archive(store: Store, chosen: Chosen, place: Place, progress: Pro
         raise ConflictError(f"writing {place}: {place.path} exists, and docker-archives cannot be added to")
     names = [place.name] if place.name else []
     chosen.names[:] = [*names, *(name for name in chosen.names if name not in names)]
-    with _new_file(place.path) as descriptor, ArchiveWriter(descriptor, progress) as writer:
+    with new_file(place.path) as descriptor, ArchiveWriter(descriptor, progress) as writer:
         write_docker(store, writer, [chosen])
     planned = plan(chosen, DOCKER_MANIFEST, packed=False)
     return Written(f"sha256:{planned.digest}", planned.manifest_type)
 
 
 def _to_oci_archive(store: Store, planned: Plan, place: Place, progress: Progress) -> None:
-    with _new_file(place.path) as descriptor, ArchiveWriter(descriptor, progress) as writer:
+    with new_file(place.path) as descriptor, ArchiveWriter(descriptor, progress) as writer:
         write_layout(store, writer, [(planned, [place.name] if place.name else [])])
 
 
 @contextmanager
-def _new_file(path: str) -> Iterator[int]:
+def new_file(path: str) -> Iterator[int]:
     """A file that appears at `path`, in the place of what is there, when all has been written; devices and pipes are
     written to."""
     target = os.path.realpath(path)
@@ -121,7 +122,7 @@ def _new_file(path: str) -> Iterator[int]:
 
 
 @contextmanager
-def _directory(path: str) -> Iterator[str]:
+def locked_directory(path: str) -> Iterator[str]:
     """The directory at `path`, made where it is missing, which nobody else of us writes meanwhile."""
     os.makedirs(path, exist_ok=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -133,13 +134,13 @@ def _directory(path: str) -> Iterator[str]:
 
 
 def _to_layout(store: Store, planned: Plan, place: Place, progress: Progress) -> None:
-    with _directory(place.path) as root:
-        others = _other_entries(root, planned.digest, place)
+    with locked_directory(place.path) as root:
+        others = other_entries(root, planned.digest, place)
         with DirectoryWriter(root, progress) as writer:
             write_layout(store, writer, [(planned, [place.name] if place.name else [])], others)
 
 
-def _other_entries(root: str, digest: str, place: Place) -> list[dict[str, Any]]:
+def other_entries(root: str, digest: str, place: Place) -> list[dict[str, Any]]:
     """The entries of index.json that stay beside the new one."""
     try:
         with open(f"{root}/index.json", "rb") as file:
@@ -166,7 +167,7 @@ def _other_entries(root: str, digest: str, place: Place) -> list[dict[str, Any]]
 
 
 def _to_directory(store: Store, planned: Plan, place: Place, progress: Progress) -> None:
-    with _directory(place.path) as root:
+    with locked_directory(place.path) as root:
         there = set(os.listdir(root))
         if there and not _is_image_directory(root):
             raise ConflictError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -307,7 +308,7 @@ def test_a_pushed_list_has_its_images(
     assert found["manifests"][1]["annotations"] == {"k": "v"}
     data = skopeo("inspect", "--tls-verify=false", "--raw", f"docker://{name}")
     digest = (tmp_path / "digest").read_text()
-    assert digest == "sha256:" + subprocess.run(["sha256sum"], input=data, capture_output=True).stdout.decode()[:64]
+    assert digest == "sha256:" + hashlib.sha256(data).hexdigest()
     for architecture in (HERE, OTHER):
         skopeo(
             "copy", "-q", "--src-tls-verify=false", "--override-arch", architecture, f"docker://{name}",
@@ -371,13 +372,36 @@ def test_images_of_the_same_registry_are_mounted(fresh: Rootless, registry: Regi
     assert not [request for request in faulty.requests if request.method in ("PATCH",)]
 
 
+@pytest.mark.parametrize("transport", ["oci", "oci-archive"])
+def test_a_list_goes_into_a_layout(fresh: Rootless, two: tuple[str, str], tmp_path: Path, transport: str) -> None:
+    fresh("manifest", "create", "--annotation", "a=b", "app", "x.io/here:1", "x.io/other:1")
+    fresh("rmi", "x.io/other:1")
+    place = f"{transport}:{tmp_path}/layout"
+    if transport == "oci":
+        fresh("push", "-q", "x.io/here:1", f"{place}:beside")
+        fresh("manifest", "push", "-q", "app", f"{place}:1")
+        skopeo("inspect", f"{place}:beside")
+    fresh("manifest", "push", "-q", "--digestfile", str(tmp_path / "digest"), "app", f"{place}:1")
+    data = skopeo("inspect", "--raw", f"{place}:1")
+    assert json.loads(data)["annotations"] == {"a": "b"}
+    assert [entry["digest"] for entry in json.loads(data)["manifests"]] == list(two)
+    assert (tmp_path / "digest").read_text() == "sha256:" + hashlib.sha256(data).hexdigest()
+    skopeo("copy", "-q", "--all", f"{place}:1", f"dir:{tmp_path}/copied")
+    fresh("rmi", "-a")
+    fresh("manifest", "create", "again")
+    fresh("manifest", "add", "again", f"{place}:1")
+    assert listed(fresh, "again") == [two[0]]
+
+
 def test_what_cannot_be_pushed(fresh: Rootless, two: tuple[str, str], registry: Registry) -> None:
     one = image_for(OTHER, "refused")
     registry.push("far/refused", one)
     fresh("manifest", "create", OPEN, "app", "x.io/here:1", f"{registry.host}/far/refused@{one.manifest.digest}")
     for words, told in (
         (["x.io/here:1", f"{registry.host}/a/b:1"], "not a manifest list"),
-        (["app", "oci:/tmp/nowhere"], "to registries only"),
+        (["app", "oci:/tmp/nowhere"], "is not in this store"),
+        (["app", "dir:/tmp/nowhere"], "holds no lists"),
+        (["--format=oci", "app", "oci:/tmp/nowhere"], "as they are kept"),
         (["--format", "v2s2", "app", f"{registry.host}/a/b:1"], "another format"),
         (["app", f"{registry.host}/a/b@{ZEROS}"], "has the digest"),
         (["--sign-by", "me", "app", f"{registry.host}/a/b:1"], "not supported"),

@@ -1,4 +1,4 @@
-"""`manifest push`: a manifest list and its images to a registry."""
+"""`manifest push`: a manifest list and its images to a registry, or into an OCI layout."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from rootless.cli.options import Opts
 from rootless.cli.progress import choose_display
 from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
+from rootless.errors import UsageError
 from storage.garbage import collect_garbage
 from storage.images import remove
 from storage.layer_pack import check_level
 from storage.manifest_lists import need_list
 from storage.manifest_push import push_list
 from storage.push_plan import Recipe
+from storage.references import split_transport
+from storage.transports.list_writing import write_list
 
 
 def command(settings: Settings, opts: Opts) -> int:
@@ -24,7 +27,15 @@ def command(settings: Settings, opts: Opts) -> int:
     store = settings.store()
     list_id = need_list(store.db, opts.list).id
     with choose_display(opts.quiet) as display:
-        digest = push_list(store, opts.list, opts.destination, recipe, access, opts.all, display)
+        if opts.destination and split_transport(opts.destination)[0] not in ("", "docker"):
+            if recipe != Recipe() or not opts.all:
+                raise UsageError(
+                    f"pushing to {opts.destination}: a layout gets all images, as they are kept, in OCI's format",
+                    "leave --all=false, --format and --compression-... away",
+                )
+            digest = write_list(store, opts.list, opts.destination, display)
+        else:
+            digest = push_list(store, opts.list, opts.destination, recipe, access, opts.all, display)
     if opts.digestfile:
         write_digest(opts.digestfile, digest)
     if opts.rm:

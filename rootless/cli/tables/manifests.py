@@ -74,7 +74,7 @@ TABLE = {
     ),
     "manifest push": Command(
         "manifest push",
-        "Send a manifest list, and the images that it lists, to a registry.",
+        "Send a manifest list, and the images that it lists, to a registry or into an OCI layout.",
         (
             Option("--all", BOOL, "Send the images, too (default: yes)", True),
             _AUTHFILE,
@@ -93,7 +93,10 @@ TABLE = {
         ),
         (_LIST, Argument("destination", MAYBE)),
         module="manifest_push",
-        examples=("rootless manifest push app:1 registry.example/team/app:1",),
+        examples=(
+            "rootless manifest push app:1 registry.example/team/app:1",
+            "rootless manifest push app:1 oci-archive:app.tar:1",
+        ),
     ),
     "manifest remove": Command(
         "manifest remove",
