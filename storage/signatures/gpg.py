@@ -9,7 +9,8 @@ import tempfile
 from rootless.errors import RootlessError
 
 _SECONDS = 60
-_FAILED = ("BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NODATA", "FAILURE")
+_MOST_CONTENT = 1 << 20  # bytes: a compressed message may claim to be gigabytes
+_FAILED = ("BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NODATA", "FAILURE", "ERROR")
 
 
 class Keyring:
@@ -23,7 +24,7 @@ class Keyring:
         self.trusted: set[str] = set()
         try:
             for key in keys:
-                status, _ = self._gpg(["--import"], key)
+                status, _, _ = self._gpg(["--import"], key)
                 imported = {line[3] for line in status if line[:2] == ["[GNUPG:]", "IMPORT_OK"] and len(line) > 3}
                 if not imported:
                     raise RootlessError(f"{what}: there is no public key in one of the policy's files")
@@ -40,13 +41,13 @@ class Keyring:
 
     def signed_content(self, signature: bytes) -> bytes:
         """What a signed message says. Raises ValueError unless exactly one of the keys has signed it, validly."""
-        status, content = self._gpg(["--decrypt"], signature)
+        status, content, code = self._gpg(["--decrypt"], signature)
         words = [line[1] for line in status if line[0] == "[GNUPG:]" and len(line) > 1]
         valid = [line for line in status if line[:2] == ["[GNUPG:]", "VALIDSIG"]]
         if "NO_PUBKEY" in words:
             raise ValueError("it was made with a key that the policy does not name")
         failed = next((word for word in words if word in _FAILED), None)
-        if failed or words.count("NEWSIG") != 1 or len(valid) != 1 or "GOODSIG" not in words:
+        if failed or code or words.count("NEWSIG") != 1 or len(valid) != 1 or "GOODSIG" not in words:
             raise ValueError(f"gpg does not find it valid ({failed or 'no good signature'})")
         # fields of VALIDSIG: fingerprint of the signing key first, of its primary key last
         if not {valid[0][2], valid[0][-1]} & self.trusted:
@@ -55,11 +56,20 @@ class Keyring:
             raise ValueError("it is encrypted")
         return content
 
-    def _gpg(self, action: list[str], data: bytes) -> tuple[list[list[str]], bytes]:
-        """Status lines, in words, and standard output."""
+    def _gpg(self, action: list[str], data: bytes) -> tuple[list[list[str]], bytes, int]:
+        """Status lines, in words, standard output, exit code."""
         reader, writer = os.pipe()
         command = ["gpg", "--homedir", self._directory.name, "--batch", "--no-tty", "--quiet", "--no-options"]
-        command += ["--no-autostart", "--trust-model", "always", "--no-auto-key-retrieve", "--status-fd", str(writer)]
+        command += [
+            "--max-output",
+            str(_MOST_CONTENT),
+            "--no-autostart",
+            "--trust-model",
+            "always",
+            "--no-auto-key-retrieve",
+            "--status-fd",
+            str(writer),
+        ]
         try:
             with os.fdopen(reader, "rb") as status, tempfile.TemporaryFile() as given:
                 given.write(data)
@@ -84,7 +94,7 @@ class Keyring:
                 lines = [line.split() for line in status.read().decode("utf-8", "replace").splitlines()]
         except FileNotFoundError:
             raise RootlessError(f"{self._what}: gpg is not installed", "apt-get install gpg") from None
-        return [line for line in lines if line], content
+        return [line for line in lines if line], content, process.returncode
 
 
 def owners(key: bytes) -> list[str]:

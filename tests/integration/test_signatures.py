@@ -1,24 +1,18 @@
-"""Signatures that policy.json asks for, with skopeo as the judge: what it signs is accepted, and both accept alike."""
+"""Sigstore signatures that policy.json asks for, with skopeo as the judge: both accept and refuse alike."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import need
-from tests.support.command import Rootless
-from tests.support.faulty import Faulty, Rule, alter, answer
-from tests.support.layers import Packed, PackedImage, index_of, make_image, tar_of
-from tests.support.pulling import OPEN, faulty, registry, small, stored
-from tests.support.registry import Registry
+from tests.support.faulty import Faulty
+from tests.support.layers import PackedImage, index_of, make_image, tar_of
+from tests.support.pulling import OPEN, faulty, registry, small
 from tests.support.signing import (
     encrypted_pem,
     new_key,
@@ -28,106 +22,12 @@ from tests.support.signing import (
     push_signatures,
     signature_of,
 )
+from tests.support.trusting import KEY, OTHER, Place, by, judge, place, sigstore
 
-__all__ = ["faulty", "registry"]
-
-TREE = Path(os.environ.get("PEER_ROOT", "/var/tmp/peer-root"), "root")
-LOADER = TREE / "lib64/ld-linux-x86-64.so.2"
-
-
-def judge() -> list[str]:
-    """The peer's skopeo, run from its tree as it is, or nothing: in Debian 12's, sigstore is disabled."""
-    if not os.access(LOADER, os.X_OK):
-        return []
-    return [str(LOADER), "--library-path", f"{TREE}/usr/lib/x86_64-linux-gnu", f"{TREE}/usr/bin/skopeo"]
-
-
-KEY, OTHER = new_key(), new_key()
-REPOSITORY = {"type": "matchRepository"}
-
-
-@dataclass
-class Place:
-    """The user that both programs run as, and their configuration."""
-
-    fresh: Rootless
-    registry: Registry
-
-    @property
-    def containers(self) -> Path:
-        found = self.fresh.place / "home/.config/containers"
-        found.mkdir(parents=True, exist_ok=True)
-        return found
-
-    def configure(self, *requirements: dict[str, Any], attachments: bool = True, **default: Any) -> None:
-        """Everything is rejected but the registry's images that meet these requirements."""
-        scopes = {self.registry.host: list(requirements)}
-        policy = {"default": [{"type": "reject"}], "transports": {"docker": scopes}}
-        (self.containers / "policy.json").write_text(json.dumps(policy))
-        (self.containers / "registries.d").mkdir(exist_ok=True)
-        entry = {"use-sigstore-attachments": attachments, "lookaside": f"file://{self.lookaside}"}
-        conf = {"docker": {self.registry.host: entry}}
-        (self.containers / "registries.d/all.yaml").write_text(json.dumps(conf))  # JSON is YAML
-
-    @property
-    def lookaside(self) -> Path:
-        return self.fresh.place / "lookaside"
-
-    def file(self, name: str, data: bytes) -> str:
-        path = self.fresh.place / name
-        path.write_bytes(data)
-        return str(path)
-
-    def skopeo(self, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*(judge() or ["skopeo"]), *args],
-            capture_output=True,
-            text=True,
-            env=self.fresh.environment | environment,
-            timeout=60,
-        )
-
-    def ours(self, name: str) -> str:
-        """Pull; what was said where it failed, else nothing. A refused image leaves nothing in the store."""
-        done = self.fresh("pull", "-q", OPEN, name, check=False)
-        if done.returncode == 0:
-            self.fresh("rmi", "-a", "-f")
-            return ""
-        assert done.returncode == 125
-        assert "Traceback" not in done.stderr
-        if "images" in os.listdir(self.fresh.root):
-            assert self.fresh.out("images", "-q") == ""
-        assert stored(self.fresh).get("layers", []) == []
-        return done.stderr
-
-    def theirs(self, name: str) -> str:
-        target = self.fresh.place / "copied"
-        shutil.rmtree(target, ignore_errors=True)
-        done = self.skopeo("copy", "--src-tls-verify=false", f"docker://{name}", f"dir:{target}")
-        return "" if done.returncode == 0 else done.stderr
-
-    def verdicts(self, name: str) -> tuple[bool, bool]:
-        """Whether we and the judge let the image in; without a judge our answer counts for both."""
-        ours = not self.ours(name)
-        return ours, not self.theirs(name) if judge() else ours
-
-
-@pytest.fixture
-def place(fresh: Rootless, registry: Registry) -> Place:
-    need("skopeo")
-    return Place(fresh, registry)
-
-
-def sigstore(place: Place, key: Any = KEY, **more: Any) -> dict[str, Any]:
-    return {"type": "sigstoreSigned", "keyPath": place.file("key.pub", public_pem(key)), **more}
+__all__ = ["faulty", "place", "registry"]
 
 
 Signed = Callable[[PackedImage, str], list[tuple[bytes, str]]]
-
-
-def by(key: Any, digest: str, reference: str, **critical: Any) -> tuple[bytes, str]:
-    payload = payload_for(digest, reference, **critical)
-    return payload, signature_of(key, payload)
 
 
 OTHER_DIGEST = "sha256:" + "ab" * 32
@@ -149,7 +49,7 @@ SIGNATURES: dict[str, tuple[dict[str, Any], Signed, bool]] = {
     "another tag": ({}, lambda image, name: [by(KEY, image.manifest.digest, f"{name}2")], False),
     "no tag": ({}, lambda image, name: [by(KEY, image.manifest.digest, name.rpartition(":")[0])], False),
     "no tag, by repository": (
-        {"signedIdentity": REPOSITORY},
+        {"signedIdentity": {"type": "matchRepository"}},
         lambda image, name: [by(KEY, image.manifest.digest, name.rpartition(":")[0])],
         True,
     ),
@@ -251,29 +151,6 @@ def test_attachments_are_not_looked_for_unless_registries_d_says_so(place: Place
     assert place.verdicts(name) == (False, False)
 
 
-@pytest.mark.parametrize("what", ["manifest", "payload", "signatures"])
-def test_what_was_changed_on_the_way_is_refused(place: Place, faulty: Faulty, what: str) -> None:
-    image = small({"manifest": 2005, "payload": 2006, "signatures": 2007}[what], layers=1)
-    repository = f"changed/{what}"
-    place.registry.push(repository, image, "1")
-    name = f"{faulty.host}/{repository}:1"
-    signed = by(KEY, image.manifest.digest, name)
-    push_signatures(place.registry, repository, image.manifest.digest, [signed])
-    place.registry.host, kept = faulty.host, place.registry.host
-    place.configure(sigstore(place))
-    place.registry.host = kept
-    assert place.ours(name) == ""
-    if what == "manifest":
-        faulty.rule("/manifests/1$", alter(faulty, lambda data: data + b" "), times=-1)
-    elif what == "payload":
-        blob = Packed(signed[0], "")
-        faulty.rule(blob.digest, alter(faulty, lambda data: data.replace(b"sha256:", b"sha256;")), times=-1)
-    else:
-        faulty.rule(r"\.sig$", alter(faulty, lambda data: b"<html>"), times=-1)
-    said = place.ours(name)
-    assert {"manifest": "there is none", "payload": "sent another one", "signatures": "not JSON"}[what] in said
-
-
 @pytest.mark.parametrize("wanted", ["fulcio", "rekorPublicKeyPath", "pki"])
 def test_what_cannot_be_checked_is_refused_and_named(place: Place, wanted: str) -> None:
     name = place.registry.push("unsupported/app", small(2008, layers=1))
@@ -315,89 +192,6 @@ def test_what_skopeo_signs_with_a_sigstore_key_is_accepted(place: Place, tmp_pat
     assert place.verdicts(name) == (False, False)
 
 
-@pytest.fixture(scope="module")
-def gpg_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A GNUPGHOME with two secret keys, and their public halves in files beside it: one.gpg, two.asc."""
-    need("gpg", "skopeo")
-    home = tmp_path_factory.mktemp("gnupg")
-    home.chmod(0o700)
-
-    def gpg(*args: str) -> bytes:
-        return subprocess.run(
-            ["gpg", "--homedir", str(home), "--batch", "--quiet", *args], check=True, capture_output=True
-        ).stdout
-
-    for name in ("one", "two"):
-        gpg("--passphrase", "", "--quick-generate-key", f"{name}@example.com", "rsa2048", "sign", "never")
-    (home / "one.gpg").write_bytes(gpg("--export", "one@example.com"))
-    (home / "two.asc").write_bytes(gpg("--armor", "--export", "two@example.com"))
-    yield home
-    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
-
-
-def test_gpg_signatures_of_skopeo_are_judged_as_it_judges_them(place: Place, gpg_keys: Path) -> None:
-    source = place.registry.push("gpg/source", small(2011, layers=1), "1")
-    place.configure({"type": "insecureAcceptAnything"})
-    name = f"{place.registry.host}/gpg/app:1"
-    bare = small(2012, layers=1)
-    unsigned = place.registry.push("gpg/unsigned", bare, "1")
-    copied = place.skopeo(
-        "copy",
-        "--src-tls-verify=false",
-        "--dest-tls-verify=false",
-        "--sign-by=one@example.com",
-        f"docker://{source}",
-        f"docker://{name}",
-        GNUPGHOME=str(gpg_keys),
-    )
-    assert copied.returncode == 0, copied.stderr
-    one = {"type": "signedBy", "keyType": "GPGKeys", "keyPath": str(gpg_keys / "one.gpg")}
-    two = one | {"keyPath": str(gpg_keys / "two.asc")}
-    place.configure(one)
-    assert place.verdicts(name) == (True, True)
-    assert place.verdicts(unsigned) == (False, False)
-    assert "wants a signature (signedBy), and there is none" in place.ours(unsigned)
-    place.configure(two)
-    assert place.theirs(name)
-    assert "a key that the policy does not name" in place.ours(name)
-    place.configure(one, two)
-    assert place.verdicts(name) == (False, False)
-    place.configure({**one, "signedIdentity": {"type": "exactRepository", "dockerRepository": "quay.io/x"}})
-    assert place.verdicts(name) == (False, False)
-    # a signature of another image, put in its place
-    found = next(place.lookaside.glob("gpg/app@*/signature-1"))
-    stolen = place.lookaside / f"gpg/unsigned@{bare.manifest.digest.replace(':', '=')}"
-    stolen.mkdir(parents=True)
-    shutil.copy(found, stolen / "signature-1")
-    place.configure({**one, "signedIdentity": {"type": "exactRepository", "dockerRepository": name.rpartition(":")[0]}})
-    assert place.verdicts(unsigned) == (False, False)
-    found.write_bytes(found.read_bytes()[:-20] + bytes(20))
-    assert place.verdicts(name) == (False, False)
-
-
-def test_a_lookaside_may_be_a_web_server(place: Place, gpg_keys: Path, tmp_path: Path) -> None:
-    image = small(2013, layers=1)
-    name = place.registry.push("gpg/web", image, "1")
-    payload = json.loads(payload_for(image.manifest.digest, name, type="atomic container signature"))
-    payload["optional"] = {}
-    signature = subprocess.run(
-        ["gpg", "--homedir", str(gpg_keys), "--batch", "-u", "one@example.com", "--sign"],
-        input=json.dumps(payload).encode(),
-        capture_output=True,
-        check=True,
-    ).stdout
-    web = Faulty("http://127.0.0.1:1")
-    web.rule(f"/s/gpg/web@{image.manifest.digest.replace(':', '=')}/signature-1$", answer(200, signature), times=-1)
-    web.rule("signature", answer(404, b"no"), times=-1)
-    place.configure({"type": "signedBy", "keyType": "GPGKeys", "keyPath": str(gpg_keys / "one.gpg")})
-    conf = {"default-docker": {"lookaside": f"http://{web.host}/s"}}
-    (place.containers / "registries.d/all.yaml").write_text(json.dumps(conf))
-    assert place.verdicts(name) == (True, True)
-    web.rules.insert(0, Rule("signature-1", answer(500, b"down"), -1))
-    assert "HTTP status 500" in place.ours(name)
-    web.stop()
-
-
 def test_without_a_policy_for_it_nothing_is_asked_for(place: Place, faulty: Faulty) -> None:
     image = make_image([tar_of({"a": b"1"})])
     place.registry.push("free/app", image)
@@ -405,6 +199,30 @@ def test_without_a_policy_for_it_nothing_is_asked_for(place: Place, faulty: Faul
     (place.containers / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
     assert place.ours(f"{faulty.host}/free/app") == ""
     assert faulty.paths(r"\.sig") == []
+
+
+def test_a_policy_decides_about_archives_by_their_place(place: Place, tmp_path: Path) -> None:
+    name = place.registry.push("places/app", small(2041, layers=1), "1")
+    accept = [{"type": "insecureAcceptAnything"}]
+    place.configure(*accept)
+    place.fresh("pull", "-q", OPEN, name)
+    for place_of, format in ((tmp_path / "a/b.tar", "oci-archive"), (tmp_path / "a/c", "oci-dir")):
+        place_of.parent.mkdir(exist_ok=True)
+        place.fresh("save", "-q", "--format", format, "-o", str(place_of), name)
+    place.fresh("rmi", "-a", "-f")
+    scopes = {"oci-archive": {str(tmp_path / "a/b.tar"): accept}, "oci": {str(tmp_path): accept}}
+    default = {"default": [{"type": "reject"}]}
+    for policy, code in ((default, 125), (default | {"transports": scopes}, 0)):
+        (place.containers / "policy.json").write_text(json.dumps(policy))
+        for words in (
+            ("pull", f"oci-archive:{tmp_path}/a/b.tar"),
+            ("pull", f"oci:{tmp_path}/a/c"),
+            ("load", "-i", f"{tmp_path}/a/b.tar"),
+            ("load", "-i", f"{tmp_path}/a/c"),
+        ):
+            done = place.fresh(*words, check=False)
+            assert done.returncode == code, done.stderr
+            assert code == 0 or "refused by" in done.stderr
 
 
 @pytest.mark.parametrize("form", ["encrypted", "plain"])
