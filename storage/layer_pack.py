@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rootless.errors import StorageError, UsageError
+from rootless.faults import step
 from rootless.kernel.files import sync_path, write_all
 from storage import compress
 from storage.database import transaction
@@ -119,7 +120,9 @@ class Packing:
 def keep_for_layer(store: Store, lease: Lease, packing: Packing) -> None:
     """Put what has been packed among the blobs; it is the layer's from now on where that had none."""
     lease.protect([packing.digest])
+    step("blob-packed")
     packing.keep()
+    step("blob-kept")
     with transaction(store.db, durable=True) as db:
         db.execute(
             "UPDATE layers SET blob = ?, blob_size = ?, media_type = ? WHERE diff_id = ? AND blob IS NULL",

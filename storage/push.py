@@ -6,11 +6,13 @@ what to send (storage.push_plan) -> configuration -> layers that are not there y
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterable
 
 import rootless
-from rootless.errors import ImageError, UsageError
+from rootless.errors import ImageError, RegistryError, UsageError
+from rootless.faults import step
 from rootless.jsontext import loads
 from storage.database import transaction
 from storage.images import name_meant
@@ -18,7 +20,7 @@ from storage.lease import Lease
 from storage.lookup import Image, need_image
 from storage.progress import Progress
 from storage.push_layers import send_layers
-from storage.push_plan import Recipe, StoredImage, image_of, manifest_for, plan, target_type
+from storage.push_plan import Layer, Recipe, StoredImage, image_of, manifest_for, plan, target_type
 from storage.references import Reference, parse, split_transport
 from storage.registries_conf import Endpoint, RegistriesConf, load
 from storage.registry.access import Access
@@ -62,6 +64,7 @@ def push(
         lease.protect(image.diff_ids)
         content = image_of(store.db, image.id, reference)
         data, kind = _send(store, content, target, endpoint, conf, recipe, access, progress, lease, signer)
+    step("push-stored")
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
     register(store, image.id, f"{target.name}@{digest}")
     progress.note(f"Pushed {target} as {digest}")
@@ -152,12 +155,22 @@ def send_image(
     `lease` protects the layers. Nothing names the blobs in the registry until the manifest is there.
     """
     kind = target_type(image, recipe)
-    layers = plan(store, image, recipe, where)
-    lease.protect([layer.kept.digest for layer in layers if layer.kept])
+    layers = _protected_plan(store, image, recipe, lease, where)
     config = Bytes(image.config, hashlib.sha256(image.config).hexdigest())
     uploader.send(config, (), lambda count: None)
     sent = send_layers(store, uploader, layers, recipe, sources, lease, progress, cancel)
+    step("push-sent")
     return manifest_for(image, kind, layers, sent), kind
+
+
+def _protected_plan(store: Store, image: StoredImage, recipe: Recipe, lease: Lease, where: str) -> list[Layer]:
+    """A plan whose blobs nobody takes away any more. One that is let go of in this moment makes another plan."""
+    while True:
+        layers = plan(store, image, recipe, where)
+        kept = [layer.kept for layer in layers if layer.kept]
+        lease.protect([blob.digest for blob in kept])
+        if all(os.path.exists(blob.path) for blob in kept):
+            return layers
 
 
 def sources_at(db: Connection, conf: RegistriesConf, target: Reference, endpoint: Endpoint) -> dict[str, list[str]]:
@@ -172,8 +185,13 @@ def sources_at(db: Connection, conf: RegistriesConf, target: Reference, endpoint
     found: dict[str, list[str]] = {}
     for name, manifest, blobs in rows:
         source = parse(name.partition("@")[0])
-        there = conf.endpoints(source)[-1] if source.name != target.name else None
-        if there is None or there.host != endpoint.host:
+        if source.name == target.name:
+            continue
+        try:
+            there = conf.endpoints(source)[-1]
+        except RegistryError:  # blocked
+            continue
+        if there.host != endpoint.host:
             continue
         listed = [str(entry.get("digest"))[7:] for entry in loads(bytes(manifest)).get("layers") or ()]
         for digest in {*listed, *(blobs or "").split(",")}:

@@ -23,7 +23,7 @@ from storage.registry.session import Session
 HERE, MOUNTED, SENT = "already there", "taken over from another repository", ""
 _AT_ONCE = 1 << 20  # bytes of a blob that are sent with a single PUT
 _PROGRESS = 1 << 20  # bytes after which a broken transfer has all its tries again
-_CLOSING_SECONDS = 900.0  # registries copy and hash a large blob before they answer
+_CLOSING_SECONDS = 300.0  # registries copy and hash a large blob before they answer
 _BINARY = {"Content-Type": "application/octet-stream"}
 
 

@@ -288,6 +288,15 @@ def test_what_cannot_be_done(fresh: Rootless, words: tuple[str, ...], input: str
     assert not auth_file(fresh).exists()
 
 
+def test_logins_at_the_same_time_do_not_lose_each_other(fresh: Rootless, guarded: Registry) -> None:
+    names = [f"{guarded.host}/team-{number}" for number in range(6)]
+    running = [fresh.popen("login", OPEN, "-u", USER, "-p", PASSWORD, name) for name in names]
+    for process in running:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in running] == [0] * len(names)
+    assert sorted(content(auth_file(fresh))["auths"]) == names
+
+
 def test_a_damaged_file_is_not_overwritten(fresh: Rootless, guarded: Registry) -> None:
     file = auth_file(fresh)
     file.parent.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from urllib.parse import parse_qs
 import pytest
 import trustme
 
-from storage.registry.manifests import OCI_MANIFEST
+from storage.registry.manifests import DOCKER_MANIFEST, OCI_MANIFEST
 from tests.conftest import need
 from tests.support.command import Rootless, wait_until
 from tests.support.faulty import Faulty, answer, hang_up, swallow
@@ -320,6 +321,23 @@ def test_killed_in_the_middle_it_leaves_a_store_that_goes_on(
     assert len(stored(fresh)["blobs"]) == 1
     fresh("rmi", "-a", "-f")
     assert not os.listdir(fresh.root / "leases")
+    assert stored(fresh) == {"layers": [], "blobs": [], "tmp": []}
+
+
+@pytest.mark.parametrize("step", ["blob-packed", "blob-kept", "push-sent", "push-stored"])
+def test_killed_at_any_step_the_next_push_is_the_same(
+    fresh: Rootless, registry: Registry, busybox: Path, tmp_path: Path, step: str
+) -> None:
+    fresh("load", "-q", "-i", str(busybox))
+    words = ("push", OPEN, "--digestfile", str(tmp_path / "digest"), "busybox", f"{registry.host}/died/{step}:1")
+    died = fresh(*words, env={"ROOTLESS_TEST_DIE_AT": step}, check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert not (tmp_path / "digest").exists()
+    fresh(*words)
+    data = registry.request("GET", f"/v2/died/{step}/manifests/1", headers={"Accept": DOCKER_MANIFEST}).data
+    assert (tmp_path / "digest").read_text() == "sha256:" + hashlib.sha256(data).hexdigest()
+    assert len(stored(fresh)["blobs"]) == 1
+    fresh("rmi", "-a", "-f")
     assert stored(fresh) == {"layers": [], "blobs": [], "tmp": []}
 
 
