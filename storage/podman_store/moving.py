@@ -28,6 +28,9 @@ from storage.store import Store
 
 _AT_ONCE = 2 * (os.cpu_count() or 1)
 _WAY_ROUND = "podman save NAME | rootless load"
+_SPARSE = (
+    "rootless pull NAME gets it from its registry (of sparse files Podman keeps too little, also for `podman save`)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,5 +181,5 @@ def _finish(child: Child, extraction: LayerExtraction, what: str) -> AddedLayer:
     try:
         info = extraction.finish()
     except RootlessError as error:
-        raise ImageError(f"{what}: {error.message}", error.hint or _WAY_ROUND) from None
+        raise ImageError(f"{what}: {error.message}", error.hint or _SPARSE) from None
     return AddedLayer(info.diff_id, info.size, info.tar_size)

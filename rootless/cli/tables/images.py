@@ -89,7 +89,7 @@ TABLE = {
     ),
     "import": Command(
         "import",
-        "Make an image of the tar archive of a root file system.",
+        "Make an image of the tar archive of a root file system (a file, a URL, or - for standard input).",
         (
             Option("--arch", STR, "Architecture of the image", metavar="ARCH"),
             Option("--change -c", LIST, "Set something of the image, as in a Containerfile", metavar="INSTRUCTION"),
@@ -112,7 +112,7 @@ TABLE = {
     ),
     "pull": Command(
         "pull",
-        "Fetch images from registries.",
+        "Fetch images from registries, or by other transports (oci:DIR, docker-archive:FILE, ...).",
         (
             Option("--all-tags -a", BOOL, "Fetch all that the repository has"),
             Option("--arch", STR, "Take the image for this architecture", metavar="ARCH"),
