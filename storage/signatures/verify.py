@@ -70,6 +70,13 @@ class Examination:
         from storage.signatures.lookaside import read_lookaside
 
         signatures = read_lookaside(self._places.lookaside, self._client.repository, self._digest, self._where)
+        if not signatures:
+            scheme, _, place = self._places.lookaside.partition("://")
+            host, slash, path = place.partition("/")
+            shown = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+            raise self._refused(
+                f"wants a signature ({requirement.kind}), and there is none", f"they are looked for below {shown}"
+            )
         with Keyring([data for _, data in _keys(requirement)], f"{self._where}: checking its signature") as keyring:
             self._one_of(signatures, keyring.signed_content, GPG_TYPE, requirement)
 

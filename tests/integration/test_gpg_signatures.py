@@ -60,7 +60,10 @@ def test_gpg_signatures_of_skopeo_are_judged_as_it_judges_them(place: Place, gpg
     place.configure(one)
     assert place.verdicts(name) == (True, True)
     assert place.verdicts(unsigned) == (False, False)
-    assert "wants a signature (signedBy), and there is none" in place.ours(unsigned)
+    said = place.ours(unsigned)
+    assert "wants a signature (signedBy), and there is none" in said
+    assert f"looked for below file://{place.lookaside}" in said
+    assert "one@example.com" in place.fresh.out("image", "trust", "show", name)
     place.configure(two)
     assert place.theirs(name)
     assert "a key that the policy does not name" in place.ours(name)
