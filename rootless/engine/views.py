@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from rootless.engine import records
 from rootless.engine.records import Container
 from rootless.engine.recover import find
-from rootless.errors import NotFoundError
+from rootless.errors import NotFoundError, UsageError
 from storage.changes.tree import Tree, container_tree, image_tree
 from storage.changes.work import list_changes
 from storage.drivers import FUSE_OVERLAYFS, OVERLAY
 from storage.lease import Lease
-from storage.lookup import find_image
+from storage.lookup import Image, find_image
 from storage.store import Store
 
 ANY = "any"
@@ -71,7 +71,7 @@ def find_view(store: Store, name: str, kind: str, lease: Lease) -> tuple[View, l
 
     Raises NotFoundError.
     """
-    image = find_image(store.db, name) if kind != CONTAINER else None
+    image = _image(store, name, kind) if kind != CONTAINER else None
     if image is not None:
         return image_view(store, image.diff_ids, lease), image.diff_ids
     if kind == IMAGE:
@@ -86,6 +86,15 @@ def find_view(store: Store, name: str, kind: str, lease: Lease) -> tuple[View, l
             "`rootless images` and `rootless ps -a` list them",
         ) from None
     return container_view(store, container, lease), []
+
+
+def _image(store: Store, name: str, kind: str) -> Image | None:
+    try:
+        return find_image(store.db, name)
+    except UsageError:
+        if kind == IMAGE:
+            raise
+        return None  # a container may be called what no image may
 
 
 def diff(store: Store, name: str, other: str | None = None, kind: str = ANY) -> list[tuple[str, str]]:

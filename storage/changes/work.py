@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 
@@ -117,6 +118,8 @@ def _parents(path: bytes, shown: Collection[bytes]) -> list[bytes]:
 
 @contextmanager
 def _compared(new: Tree, old: Tree, above: bool) -> Iterator[Comparison]:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a descriptor for each of up to 1,000 layers
     try:
         with closing(Stack(new.directories)) as upper, closing(Stack(old.directories)) as lower:
             yield Comparison(upper, lower, above, new.single, new.copied)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import need
 from tests.support.command import Rootless
 from tests.support.trees import described, exported
 
@@ -42,6 +43,7 @@ def upper(rl: Rootless, container: str) -> Path:
 
 @pytest.mark.parametrize("driver", ["overlay", "fuse-overlayfs", "vfs"])
 def test_a_racing_container_leads_nowhere(fresh: Rootless, busybox: Path, outside: Path, driver: str) -> None:
+    need("fuse-overlayfs")
     fresh("load", "-q", "-i", str(busybox))
     fresh.environment["ROOTLESS_STORAGE_DRIVER"] = driver
     fresh("run", "-d", "--name", "c", *NONE, "busybox", "sh", "-c", RACE.format(outside=outside))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import need
 from tests.integration.test_export import SCRIPT
 from tests.integration.test_without_subids import with_one_id
 from tests.support.archives import members
@@ -23,7 +24,7 @@ NONE = ("--network", "none")
 EMPTY = "sha256:" + hashlib.sha256(bytes(1024)).hexdigest()
 
 
-def layers(rl: Rootless, image: str) -> list[str]:
+def layers_of(rl: Rootless, image: str) -> list[str]:
     found: list[str] = rl.inspect_image(image)["RootFS"]["Layers"]
     return found
 
@@ -33,11 +34,11 @@ def test_the_image_has_the_containers_files(each_driver: Rootless, image: str) -
     rl("run", "--name", "c", *NONE, "--tmpfs", "/scratch", "-v", "/volume", image, "sh", "-ec", SCRIPT)
     tree = described(exported(rl, "c"))
     first = rl.out("commit", "-q", "c", "committed:1")
-    assert layers(rl, first)[:-1] == layers(rl, image)
+    assert layers_of(rl, first)[:-1] == layers_of(rl, image)
     rl("commit", "-q", "c", "committed:2")
-    assert layers(rl, "committed:1") == layers(rl, "committed:2")  # the same files make the same layer
+    assert layers_of(rl, "committed:1") == layers_of(rl, "committed:2")  # the same files make the same layer
     rl("commit", "-q", "--squash", "c", "squashed:1")
-    assert len(layers(rl, "squashed:1")) == 1
+    assert len(layers_of(rl, "squashed:1")) == 1
     for name in ("committed:1", "squashed:1"):
         rl("create", "--name", name[:-2], *NONE, name, "true")
         assert described(exported(rl, name[:-2])) == tree
@@ -54,10 +55,11 @@ def test_the_image_has_the_containers_files(each_driver: Rootless, image: str) -
     )
     rl("commit", "-q", "more", "committed:3")
     assert rl.out("run", "--rm", *NONE, "committed:3", "ls", "/srv/made") == "x"
-    assert len(layers(rl, "committed:3")) == len(layers(rl, image)) + 2
+    assert len(layers_of(rl, "committed:3")) == len(layers_of(rl, image)) + 2
 
 
 def test_the_driver_does_not_matter(fresh: Rootless, busybox: Path) -> None:
+    need("fuse-overlayfs")
     fresh("load", "-q", "-i", str(busybox))
     script = "echo 1 > /new; chmod 700 /etc/passwd; rm /etc/group; mkdir -p /a/b"
     script += "; find / -xdev -depth | xargs touch -hd '2024-01-01 00:00:00'"
@@ -65,14 +67,35 @@ def test_the_driver_does_not_matter(fresh: Rootless, busybox: Path) -> None:
     for driver in ("overlay", "fuse-overlayfs", "vfs"):
         fresh("--storage-driver", driver, "run", "--name", driver, *NONE, "busybox", "sh", "-c", script, check=False)
         fresh("commit", "-q", driver, driver)
-        made.add(layers(fresh, driver)[-1])
+        made.add(layers_of(fresh, driver)[-1])
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("driver", ["overlay", "fuse-overlayfs", "vfs"])
+def test_file_capabilities_are_kept(fresh: Rootless, tmp_path: Path, driver: str) -> None:
+    need("fuse-overlayfs")
+    capability = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_raw=ep, as in any image
+    path = tmp_path / "capable.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        entry = tarfile.TarInfo("bin/capable")
+        entry.mode, entry.pax_headers = 0o755, {"SCHILY.xattr.security.capability": capability.decode("latin1")}
+        tar.addfile(entry)
+    layers = [busybox_layer(), path.read_bytes()]
+    fresh("load", "-q", "-i", str(docker_archive(tmp_path / "i.tar", layers, names=["docker.io/me/capable:1"])))
+    fresh.environment["ROOTLESS_STORAGE_DRIVER"] = driver
+    fresh("run", "--name", "c", *NONE, "me/capable:1", "mv", "/bin/capable", "/bin/moved")
+    assert {"D /bin/capable", "A /bin/moved"} <= {*fresh.out("diff", "c").splitlines()}
+    tree = exported(fresh, "c")
+    assert described(tree)["bin/moved"][7] == {"SCHILY.xattr.security.capability": capability.decode("latin1")}
+    fresh("commit", "-q", "c", "moved:1")
+    fresh("create", "--name", "again", *NONE, "moved:1")
+    assert described(exported(fresh, "again")) == described(tree)
 
 
 def test_no_changes_are_an_empty_layer(rl: Rootless, image: str) -> None:
     rl("create", "--name", "c", *NONE, image)
     made = rl.out("commit", "-q", "c")
-    assert layers(rl, made) == [*layers(rl, image), EMPTY]  # as Podman's
+    assert layers_of(rl, made) == [*layers_of(rl, image), EMPTY]  # as Podman's
     assert rl.inspect_image(made)["RepoTags"] in ([], None)
     rl("rmi", made)
 
@@ -270,6 +293,7 @@ def test_files_of_ids_that_are_not_mapped_now_are_told(fresh: Rootless, busybox:
 
 
 def test_what_is_committed_other_tools_read(rl: Rootless, image: str, tmp_path: Path) -> None:
+    need("skopeo", "umoci")
     rl("run", "--name", "c", *NONE, image, "sh", "-ec", SCRIPT)
     rl("commit", "-q", "c", "tools:1")
     out = tmp_path / "layout"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.test_podman_interop import Podman, one_podman
+from tests.conftest import need
 from tests.support.archives import layer
 from tests.support.command import Rootless
 from tests.support.images import busybox_layer, docker_archive
-
-__all__ = ["one_podman"]
+from tests.support.podman import own_podman
 
 BASE = "docker.io/me/base:1"
 NONE = ("--network", "none")
@@ -78,6 +76,12 @@ def test_json_has_podmans_keys(rl: Rootless, image: str) -> None:
     assert rl.out("diff", "--format", "json", "unchanged") == "{}"
 
 
+def test_a_container_may_have_a_name_that_no_image_has(rl: Rootless, image: str) -> None:
+    rl("run", "--name", "Upper_Case.", *NONE, image, "touch", "/new")
+    assert rl.out("diff", "Upper_Case.") == rl.out("container", "diff", "Upper_Case.") == "C /etc\nA /new"
+    assert rl("image", "diff", "Upper_Case.", check=False).returncode == 125
+
+
 def test_names_that_would_move_the_cursor_are_shown_escaped(rl: Rootless, image: str) -> None:
     rl("run", "--name", "c", *NONE, image, "sh", "-c", "touch '/a\nb' \"$(printf '/\\033[2J\\377')\"")
     assert rl.out("diff", "c").splitlines() == ["A /\\x1b[2J\\udcff", "A /a\\nb", "C /etc"]
@@ -116,20 +120,16 @@ def test_what_is_refused(rl: Rootless, words: tuple[str, ...], said: str) -> Non
     assert done.stdout == ""
 
 
-@pytest.fixture
-def podman(one_podman: Podman) -> Iterator[Podman]:
-    yield one_podman
-    one_podman("rmi", "-a", "-f")
-
-
-def test_podman_sees_the_same_changes_in_the_image(podman: Podman, fresh: Rootless, base: Path, tmp_path: Path) -> None:
+def test_podman_sees_the_same_changes_in_the_image(fresh: Rootless, base: Path, tmp_path: Path) -> None:
+    need("podman")
     fresh("load", "-q", "-i", str(base))
     fresh("run", "--name", "c", *NONE, BASE, "sh", "-ec", SCRIPT)
     fresh("commit", "-q", "c", "docker.io/me/changed:1")
     out = tmp_path / "changed.tar"
     fresh("save", "-q", "-o", str(out), "docker.io/me/changed:1")
-    podman("load", "-q", "-i", str(out))
-    seen = podman("image", "diff", "docker.io/me/changed:1").splitlines()  # with vfs: it compares trees
+    with own_podman() as podman:
+        podman("load", "-q", "-i", str(out))
+        seen = podman("image", "diff", "docker.io/me/changed:1").splitlines()  # with vfs: it compares trees
     ours = fresh.out("--storage-driver", "vfs", "diff", "docker.io/me/changed:1", BASE).splitlines()
     told_apart = {*KEEP[True].split("|"), *KEEP[False].split("|")}
     told_apart |= {"C /tmp", "C /var"}  # directories of another time alone: podman 5 lists them, podman 4 does not

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import need
 from tests.support.command import Rootless, executable
 from tests.support.trees import described, exported
 
@@ -46,6 +47,7 @@ def test_what_is_exported_is_imported_as_the_same_tree(each_driver: Rootless, im
 
 
 def test_names_are_sorted_and_tools_read_it(rl: Rootless, image: str, tmp_path: Path) -> None:
+    need("bsdtar")
     rl("create", "--name", "c", *NONE, image)
     path = tmp_path / "tree.tar"
     rl("export", "--output", str(path), "c")
