@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from rootless.errors import UsageError
+from rootless.errors import RegistryError, UsageError
 from storage.auth import Credentials
 from storage.references import DEFAULT_DOMAIN, parse
 from storage.registries_conf import RegistriesConf
@@ -51,6 +51,9 @@ def check_credentials(name: str, credentials: Credentials, conf: RegistriesConf,
 
         def ask() -> None:
             response = session.get("", {}, what)
+            if response.status in (401, 403):
+                said = session.said(response, what)
+                raise RegistryError(f"{what}: invalid username/password{said}")
             session.expect(response, (200,), what)
             discard(response)
 

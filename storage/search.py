@@ -17,7 +17,7 @@ _HUB_SEARCH = "index.docker.io"  # where Docker Hub is searched
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An image that was found. `index`: the registry as Podman calls it; `name`: with the registry in front."""
+    """An image that was found. `index`: the registry; `name`: with the registry in front."""
 
     index: str
     name: str
@@ -66,14 +66,8 @@ def _search(host: str, term: str, conf: RegistriesConf, access: Access, most: in
             found = [Found(name) for name in listing.repositories(term, most)]
     finally:
         listing.close()
-    return [Result(_index(host), _full(host, one.name), one) for one in found]
+    return [Result(host, _full(host, one.name), one) for one in found]
 
 
 def _full(host: str, name: str) -> str:
     return f"{host}/library/{name}" if host == DEFAULT_DOMAIN and "/" not in name else f"{host}/{name}"
-
-
-def _index(host: str) -> str:
-    """The domain of a registry: "redhat.com" of "registry.access.redhat.com", as Podman prints it."""
-    labels = host.split(".")
-    return ".".join(labels[-2:]) if len(labels) > 2 else host

@@ -103,7 +103,7 @@ def test_filters_limits_and_forms(fresh: Rootless, hub: SearchServer) -> None:
     assert hub.queries[-1]["n"] == ["1"]
     found = json.loads(fresh.out("search", OPEN, "--format", "json", f"{hub.host}/web"))
     assert found[1] == {
-        "Index": "0.1:" + hub.host.partition(":")[2],
+        "Index": hub.host,
         "Name": of(1),
         "Description": "",
         "Stars": 3,

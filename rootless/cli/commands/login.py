@@ -31,14 +31,16 @@ def command(settings: Settings, opts: Opts) -> int:
     access = access_of(opts)
     given = opts.username is not None or opts.password is not None or opts.password_stdin
     known = None if given else _known(name, opts, conf)
-    if known is not None and _valid(name, known, conf, opts):
-        write(f"Existing credentials are valid. Already logged in to {name}\n")
-        return 0
+    if known is not None:
+        write(f"Authenticating with existing credentials for {name}\n")
+        if _valid(name, known, conf, opts):
+            write(f"Existing credentials are valid. Already logged in to {name}\n")
+            return 0
     credentials = _ask(opts, known)
     check_credentials(name, credentials, conf, access)
     place = store_credentials(name, credentials, opts.authfile, opts.compat_auth_file, conf.helpers)
     if opts.verbose:
-        write(f"Used: {place}\n")
+        write(f"Used:  {place}\n")
     write("Login Succeeded!\n")
     return 0
 
