@@ -86,9 +86,9 @@ def _by_name(images: list[PodmanImage], name: str) -> tuple[PodmanImage, list[st
     for reference in wanted:
         for image in images:
             if reference.digest:
-                bare = {known.rpartition(":")[0] for known in image.names}
-                if reference.name in bare and reference.digest in (image.digest, *image.digests):
-                    return image, []
+                here = reference.name in {parse(known).name for known in image.names}
+                if here and reference.digest in (image.digest, *image.digests):
+                    return image, [f"{reference.name}@{reference.digest}"]
             elif f"{reference.name}:{reference.tag or DEFAULT_TAG}" in image.names:
                 return image, [reference.tagged]
     return None

@@ -72,9 +72,17 @@ def copy_image(store: Store, text: str, platform: Platform, progress: Progress) 
         missing = {layer.diff_id: layer for layer in chain if known[layer.diff_id] is None}
         added = _extract(store, list(missing.values()), what, progress)
         layers = [known[diff_id] or added[diff_id] for diff_id in diff_ids]
-        digests = [f"{parse(name).name}@{digest}" for name in names]
+        tagged = [name for name in names if "@" not in name]
+        by_digest = [name for name in names if "@" in name]
         image_id = add_image(
-            store, config, data, manifest.media_type, [layer for layer in layers if layer], names, digests
+            store,
+            config,
+            data,
+            manifest.media_type,
+            [layer for layer in layers if layer],
+            tagged,
+            {*by_digest, *(f"{parse(name).name}@{digest}" for name in names)},
+            by_digest[0] if by_digest else None,
         )
     return image_id, names
 

@@ -14,7 +14,10 @@ from tests.support.archives import layer
 from tests.support.command import Rootless
 from tests.support.extraction import member, tar
 from tests.support.images import busybox_layer, docker_archive
+from tests.support.layers import make_image, tar_of
 from tests.support.podman import Podman, own_podman
+from tests.support.pulling import registry as registry
+from tests.support.registry import Registry
 
 OWNED = tar(
     *[member(f"srv/{number}", data=b"x" * number, uid=number, gid=number, mode=0o600) for number in (1, 33, 1000)],
@@ -119,3 +122,16 @@ def test_a_damaged_layer_of_podmans_is_refused(fresh: Rootless, podman: Podman) 
     assert fresh.out("images", "-q") == ""
     assert os.listdir(fresh.root / "tmp") == []
     fresh("pull", "-q", source(podman, "me/one:1"))
+
+
+def test_an_image_that_podman_has_by_its_digest(fresh: Rootless, podman: Podman, registry: Registry) -> None:
+    need("docker-registry")
+    image = make_image([tar_of({"by": b"digest"})])
+    registry.push("by/digest", image)
+    name = f"{registry.host}/by/digest@{image.manifest.digest}"
+    podman("pull", "-q", "--tls-verify=false", name)
+    for text in (name, image.id):
+        assert fresh.out("pull", "-q", source(podman, text)) == image.id
+        assert fresh.inspect_image(name)["RepoDigests"] == [name]
+        assert fresh.out("images", "--noheading", "--format", "{{.Repository}}:{{.Tag}}").endswith(":<none>")
+        fresh("rmi", image.id)
