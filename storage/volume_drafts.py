@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from rootless.errors import NotFoundError, StorageError
+from rootless.kernel.files import sync_file_system
 from storage.drafts import locked_directory
 from storage.drivers.chain import copy_chain
 from storage.layer_names import layer_names
@@ -24,6 +25,7 @@ def draft_volume(store: Store, driver: str, options: Mapping[str, str]) -> tuple
         if driver == IMAGE:
             _copy_image(store, options["image"], f"{place}/_data")
             os.close(os.open(f"{place}/{USED}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            sync_file_system(lock)
         else:
             _make_owned(store, VolumeSettings(options), f"{place}/_data")
     except BaseException:

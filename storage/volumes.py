@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 
 from rootless.errors import ConflictError, NotFoundError, StorageError
 from rootless.jsontext import dumps, loads
+from rootless.kernel.files import sync_path
 from storage.database import transaction
 from storage.layout import Layout
 from storage.sqlite import Connection
@@ -112,6 +113,7 @@ def _put_draft(layout: Layout, draft: str, name: str) -> None:
         if os.path.lexists(place):  # of a volume that a crash has kept from having a row
             os.rename(place, f"{layout.tmp}/gone-{os.urandom(8).hex()}")
         os.rename(draft, place)
+        sync_path(layout.volumes)
     except OSError as error:
         raise StorageError(f"making {place}: {error.strerror}") from None
 

@@ -109,6 +109,8 @@ def _of_volume(
         return {**mount, "options": options}
     owned = settings.uid is not None or settings.gid is not None
     words = ["tmpcopyup=files"] if words and owned else words
+    if owned and held.fresh:  # it may have been made on the way, by a container
+        mount = {**mount, "rootless": {**more, "owner": [settings.uid or 0, settings.gid or 0]}}
     first = ["firstuse"] if held.fresh and plain and not owned else []
     return {**mount, "options": [*options, *first, *words]}
 

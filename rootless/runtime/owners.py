@@ -72,6 +72,19 @@ class Gift:
             os.close(self._fd)
 
 
+def own(mount: int, source: str, uid: int, gid: int) -> None:
+    """Change the owner of the directory that is mounted, not of what is in it. Raises RootlessError."""
+    tree = top = _writable(mount)
+    try:
+        top = _open(tree)
+        os.fchown(top, uid, gid)
+    except OSError as error:
+        raise RootlessError(f"giving {source} to {uid}:{gid}: {error.strerror}") from None
+    finally:
+        for fd in {tree, top}:
+            os.close(fd)
+
+
 def relabel(mount: int, source: str) -> None:
     """Give everything in a mounted tree the label that SELinux lets containers use. Raises RootlessError."""
 

@@ -167,6 +167,10 @@ class Assembly:
 
     def _treat(self, mount: dict[str, Any], fd: int, special: dict[str, Any]) -> None:
         """Label what is mounted, and remember what the container's user is to own."""
+        if special.get("owner"):
+            from rootless.runtime.owners import own
+
+            own(fd, str(mount["source"]), *special["owner"])
         if special.get("relabel"):
             from rootless.runtime.owners import relabel
 

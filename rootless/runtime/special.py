@@ -6,6 +6,7 @@ What a mount of the configuration says under "rootless":
     overlay     {"upperdir", "workdir"}: what is written goes there; or {"temporary": DIR}, made anew each time
     idmap       {"uids", "gids"}: rows of (id on the file system, id in the container, count); nothing: the same ids
     relabel     "z" or "Z": labels for SELinux (rootless.runtime.owners)
+    owner       [uid, gid] of the directory itself (rootless.runtime.owners)
     chown       all of it belongs to the container's user (rootless.runtime.owners)
 
 Cold: only containers with such mounts load this.

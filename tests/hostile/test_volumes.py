@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -211,3 +212,25 @@ def test_nothing_is_copied_from_where_a_link_leaves_the_image(rl: Rootless, link
         assert "internal error" not in done.stderr
     rl("volume", "rm", "-f", "v")
     rl("rmi", links)
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.2, 0.3, 0.45, 0.6])
+def test_killed_while_files_come_in(rl: Rootless, image: str, tmp_path: Path, delay: float) -> None:
+    path = tmp_path / "many.tar"
+    with tarfile.open(path, "w") as tar:
+        for number in range(4000):
+            member = tarfile.TarInfo(f"d{number % 40}/f{number}")
+            member.size, member.uid = 3000, 1000
+            tar.addfile(member, io.BytesIO(b"x" * 3000))
+    rl("volume", "create", "v")
+    for words in (("import", "v", str(path)), ("create", "-d", "image", "-o", f"image={image}", "copy")):
+        process = rl.popen("volume", *words)
+        time.sleep(delay)  # wherever it has come by then
+        process.kill()
+        process.communicate()
+    rl("volume", "import", "v", str(path))
+    rl("volume", "create", "--ignore", "-d", "image", "-o", f"image={image}", "copy")
+    script = "cat /x/*/* | wc -c; ls /c/bin/busybox"
+    assert run(rl, "-v", "v:/x", "-v", "copy:/c", image, "sh", "-c", script) == f"{4000 * 3000}\n/c/bin/busybox"
+    wait_until(lambda: entries(rl.root / "tmp") == [], what="what the killed ones left is swept")
+    rl("volume", "rm", "v", "copy")

@@ -231,7 +231,12 @@ def test_a_volume_is_made_with_options_and_labels_on_the_way(rl: Rootless, image
     assert "it exists, with other options" in refused(
         rl, "--mount", "type=volume,src=made,dst=/x,volume-opt=type=tmpfs", image, "true"
     )
-    run(rl, "--mount", "type=volume,dst=/x,volume-nocopy", image, "true")
+    words = 'type=volume,src=owned,dst=/home,"volume-opt=o=uid=5,gid=6",ro'
+    assert run(rl, "--mount", words, image, "stat", "-c", "%u:%g", "/home", "/home/alice") == "5:6\n1000:1000"
+    assert run(rl, "-v", "owned:/x", "-u", "9", image, "stat", "-c", "%u:%g", "/x") == "5:6"
+    said = refused(rl, "--mount", "type=volume,src=far,dst=/x,volume-opt=o=uid=99999999", image, "true")
+    assert "to 99999999:0: Invalid argument" in said
+    assert run(rl, "--mount", "type=volume,dst=/home,volume-nocopy", image, "ls", "/home") == ""
 
 
 @pytest.mark.parametrize(
