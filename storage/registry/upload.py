@@ -6,6 +6,7 @@ PUT, others with a PATCH that goes on where a broken connection has ended it, an
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 from urllib.parse import quote
@@ -126,9 +127,11 @@ class Uploader:
         return SENT
 
     def put_manifest(self, data: bytes, media_type: str, reference: str) -> None:
-        """Store a manifest or an index under a tag or its digest ("sha256:..."). Raises RegistryError."""
+        """Store a manifest or an index under a tag or its digest ("sha256:..."). Raises RegistryError, also where the
+        registry says that it has stored another one."""
         what = f"{self._where}: storing the manifest at {self.host}"
         headers = {"Content-Type": media_type, "Content-Length": str(len(data))}
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
 
         def put() -> None:
             response = self._session.send("PUT", f"manifests/{reference}", headers, what, data, _CLOSING_SECONDS)
@@ -141,6 +144,9 @@ class Uploader:
                 )
             self._session.expect(response, (200, 201, 202, 204), what)
             discard(response)
+            stored = response.headers.get("docker-content-digest", "")
+            if stored.startswith("sha256:") and stored != digest:
+                raise Fault(f"{what}: it has stored {stored[:71]}, where {digest} was sent")
 
         self._pauses.patiently(put)
 

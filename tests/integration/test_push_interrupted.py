@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -18,7 +19,7 @@ import trustme
 from storage.registry.manifests import DOCKER_MANIFEST, OCI_MANIFEST
 from tests.conftest import need
 from tests.support.command import Rootless, wait_until
-from tests.support.faulty import Faulty, answer, hang_up, swallow
+from tests.support.faulty import Faulty, Request, answer, hang_up, send, swallow
 from tests.support.layers import PackedImage
 from tests.support.pulling import OPEN, big, faulty, registry, small, stored
 from tests.support.registry import PASSWORD, USER, Registry, start_registry
@@ -26,6 +27,7 @@ from tests.support.tokens import TokenService
 
 __all__ = ["faulty", "registry"]
 
+Action = Callable[[BaseHTTPRequestHandler, Request], None]
 QUICK = ("--retry", "3", "--retry-delay", "10ms")
 UPLOADS = r"/blobs/uploads/"
 
@@ -55,8 +57,6 @@ def test_a_cut_upload_arrives_whole(fresh: Rootless, registry: Registry, faulty:
 
 def test_an_upload_goes_on_where_it_was_cut(fresh: Rootless, registry: Registry, faulty: Faulty) -> None:
     """docker-registry forgets an upload whose state the client does not know, so the proxy keeps the bytes itself."""
-    from tests.support.faulty import Request, send
-
     image = big(22)
     name = pulled(fresh, registry, image, "resume/source")
     kept: dict[str, bytearray] = {}
@@ -138,8 +138,6 @@ def test_content_that_was_changed_on_its_way_is_not_taken(fresh: Rootless, regis
     name = pulled(fresh, registry, big(26), "changed/source")
 
     def change(handler, request) -> None:  # type: ignore[no-untyped-def]
-        from tests.support.faulty import send
-
         request.body = b"x" + request.body[1:]
         found = faulty.fetch(request)
         send(handler, found.status, found.data, dict(found.headers))
@@ -167,6 +165,35 @@ def test_a_refused_manifest_is_explained(fresh: Rootless, registry: Registry, fa
     assert failed.returncode == 125
     assert "manifest invalid" in failed.stderr
     assert "--format v2s2" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    "method, pattern, lie, told",
+    [
+        ("POST", UPLOADS, answer(202), "there is no Location"),
+        ("POST", UPLOADS, answer(202, location="file:///etc/passwd"), "it sends us to 'file:///etc/passwd'"),
+        ("POST", UPLOADS, answer(202, location="//["), "it sends us to '//['"),
+        ("POST", UPLOADS, answer(302, location="/v2/elsewhere"), "which loses the body"),
+        ("POST", UPLOADS, answer(200), "HTTP status 200"),
+        ("PATCH", UPLOADS, answer(202, location="/x", range="0-0"), "kept nothing of what was sent"),
+        ("PATCH", UPLOADS, answer(202, location="/x", range="bytes 9-1"), "kept nothing of what was sent"),
+        ("PATCH", UPLOADS, answer(202, location="/v2/x/y", range="0-99999999999999"), "HTTP status 404"),
+        ("PUT", "/manifests/", answer(201, docker_content_digest="sha256:" + "0" * 64), "it has stored sha256:00"),
+        ("HEAD", "/blobs/", answer(204), "HTTP status 204"),
+    ],
+)
+def test_answers_that_make_no_sense_end_the_push(
+    fresh: Rootless, registry: Registry, faulty: Faulty, method: str, pattern: str, lie: Action, told: str
+) -> None:
+    image = big(30)
+    name = pulled(fresh, registry, image, "lies/source")
+    target = f"lies/{method.lower()}-{len(told)}"
+    registry.push_blob(target, image.config)
+    faulty.rule(pattern, lie, -1, method=method)
+    failed = fresh("push", OPEN, "--retry", "1", "--retry-delay", "1ms", name, f"{faulty.host}/{target}:1", check=False)
+    assert failed.returncode == 125
+    assert told in failed.stderr
+    assert "internal" not in failed.stderr
 
 
 def test_credentials_do_not_follow_an_upload_to_another_host(
