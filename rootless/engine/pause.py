@@ -1,7 +1,8 @@
 """Stopping all processes of a container for a while (SIGSTOP, where there is no freezer to ask).
 
 A guardian, a forked child, stops them, and lets them go on when it is told to or when whoever asked for it has died.
-Where the guardian is killed, too, `rootless exec NAME kill -CONT -1`, or `stop`, wakes them.
+Where the guardian is killed, too, they stay stopped: `rootless kill -s CONT NAME` wakes pid 1, and
+`rootless exec NAME kill -CONT -1` all others.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from storage.changes.compare import ADDED, CHANGED, DELETED, SAME, Change, Compa
 from storage.changes.stack import Stack
 from storage.changes.tarball import Tarball
 from storage.changes.tree import Tree
+from storage.drivers import UNMAPPED
 from storage.tar.extract import WHITEOUT
 
 
@@ -127,4 +128,5 @@ def _compared(new: Tree, old: Tree, above: bool) -> Iterator[Comparison]:
         if isinstance(error, BrokenPipeError):
             raise
         name = os.fsdecode(error.filename) if error.filename else "the files"
-        raise StorageError(f"reading {name}: {error.strerror}") from None
+        hint = UNMAPPED if new.single and isinstance(error, PermissionError) else None
+        raise StorageError(f"reading {name}: {error.strerror}", hint) from None

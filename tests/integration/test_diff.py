@@ -18,8 +18,8 @@ NONE = ("--network", "none")
 STACKED = ("overlay", "fuse-overlayfs")
 
 # One of each kind; podman 5.4.2 printed the same for the same commands, with overlay and with vfs. But where only the
-# content of a file changes, its overlay driver lists the directories above by their size, which is one thing on ext4 and
-# another on tmpfs; its vfs driver and ours always do.
+# content of a file changes, its overlay driver lists the directories above by their size, which is one thing on ext4
+# and another on tmpfs; its vfs driver always does, and so do we.
 SCRIPT = """
     rm -r /srv/gone; echo hi > /etc/new; chmod 700 /etc/motd; mkdir -p /q/w/e; echo 1 > /q/w/e/f
     rm -r /srv/keep; mkdir /srv/keep; echo z > /srv/keep/c; ln -s /etc/motd /link; ln /etc/new /etc/new2; mkfifo /fifo
