@@ -28,6 +28,10 @@ from storage.registry.patience import Pauses
 from storage.registry.upload import Uploader
 from storage.store import Store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.signatures.signing import Signer
+
 _MOST_SCOPES = 8  # repositories that a token is asked for
 
 
@@ -39,16 +43,21 @@ def push_list(
     access: Access,
     with_images: bool = True,
     progress: Progress | None = None,
+    signer: Signer | None = None,
 ) -> str:
     """Send the list, and the images that it lists unless the registry has them, and return the digest ("sha256:...") of
     its index there. `destination`: as `push` takes it; None is the list's own name.
+    `signer` signs the index and, where they are sent, the images, all for the name of the list there.
 
     Raises NotFoundError, RegistryError, ImageError, StorageError, UsageError.
     """
     found = need_list(store.db, reference)
     target = _target(found, reference, destination)
     conf = load()
-    push = _Push(store, found, target, access.endpoint(conf, target), conf, recipe, access, progress or Progress())
+    if signer:
+        signer.check_place(target)
+    endpoint = access.endpoint(conf, target)
+    push = _Push(store, found, target, endpoint, conf, recipe, access, progress or Progress(), signer)
     return push.run(with_images)
 
 
@@ -79,6 +88,7 @@ class _Push:
     recipe: Recipe
     access: Access
     progress: Progress
+    signer: Signer | None
 
     def run(self, with_images: bool) -> str:
         """The digest of the index there."""
@@ -86,13 +96,9 @@ class _Push:
         members = members_of(self.store.db, self.found.id)
         sources = sources_at(self.store.db, self.conf, self.target, self.endpoint)
         cancel = threading.Event()
-        uploader = Uploader(
-            self.endpoint,
-            self.access.credentials_for(self.conf, self.endpoint),
-            where,
-            Pauses(self.access.patience, cancel),
-            self._scopes(members, sources),
-        )
+        pauses = Pauses(self.access.patience, cancel)
+        credentials = self.access.credentials_for(self.conf, self.endpoint)
+        uploader = Uploader(self.endpoint, credentials, where, pauses, self._scopes(members, sources))
         try:
             entries: list[Entry] = self.found.index["manifests"]
             if with_images:
@@ -101,7 +107,15 @@ class _Push:
                         self._send(uploader, entry, members[entry["digest"]], sources, lease, cancel, number)
                         for number, entry in enumerate(entries, 1)
                     ]
-            return self._put(uploader, entries)
+            digest = self._put(uploader, entries)
+            if self.signer:
+                from storage.registry.client import Client
+
+                digests = [digest, *(entry["digest"] for entry in entries if with_images)]
+                self.signer.sign(
+                    Client(self.endpoint, credentials, where, pauses), uploader, self.target, digests, where
+                )
+            return digest
         finally:
             uploader.close()
 

@@ -129,11 +129,7 @@ def _send(
         if signer:
             from storage.registry.client import Client
 
-            client = Client(endpoint, credentials, where, pauses)
-            try:
-                signer.sign(client, uploader, target, digest, where)
-            finally:
-                client.close()
+            signer.sign(Client(endpoint, credentials, where, pauses), uploader, target, [digest], where)
     finally:
         uploader.close()
     return data, kind

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,11 +40,18 @@ class Signer:
                 f"use-sigstore-attachments is false for it in {directory()}",
             )
 
-    def sign(self, client: Client, uploader: Uploader, target: Reference, digest: str, where: str) -> None:
-        """Sign the manifest `digest` ("sha256:...") for the name `target`; signatures that are there stay.
+    def sign(self, client: Client, uploader: Uploader, target: Reference, digests: Sequence[str], where: str) -> None:
+        """Sign the manifests `digests` ("sha256:...") for the name `target`; signatures that are there stay.
 
-        `client` and `uploader` are those of the repository. Raises RegistryError, ImageError.
+        `client` and `uploader` are those of the repository; the client is closed. Raises RegistryError, ImageError.
         """
+        try:
+            for digest in dict.fromkeys(digests):
+                self._sign(client, uploader, target, digest, where)
+        finally:
+            client.close()
+
+    def _sign(self, client: Client, uploader: Uploader, target: Reference, digest: str, where: str) -> None:
         name = f"{target.name}@{target.digest}" if target.digest else target.tagged
         payload = make_payload(digest, name, int(time.time()))
         signature = base64.b64encode(sign(self.key, payload)).decode()

@@ -271,3 +271,21 @@ def test_a_push_that_cannot_be_signed_sends_nothing(place: Place, faulty: Faulty
     (place.containers / "registries.d/all.yaml").write_text(json.dumps(conf))
     plain = place.file("plain", plain_pem(KEY))
     assert "no signatures may lie beside it" in refused("--sign-by-sigstore-private-key", plain)
+
+
+def test_a_pushed_list_is_signed_with_its_images(place: Place) -> None:
+    place.configure({"type": "insecureAcceptAnything"})
+    sources = []
+    for number, architecture in enumerate(("amd64", "arm64")):
+        image = small(2060 + number, layers=1, architecture=architecture)
+        sources.append(place.registry.push(f"lists/{architecture}", image, "1"))
+        place.fresh("pull", "-q", OPEN, "--arch", architecture, sources[-1])
+    place.fresh("manifest", "create", "team/list:1", *sources)
+    name = f"{place.registry.host}/lists/all:1"
+    key = place.file("key", plain_pem(KEY))
+    place.fresh("manifest", "push", "-q", OPEN, "--sign-by-sigstore-private-key", key, "team/list:1", name)
+    place.fresh("rmi", "-a", "-f")
+    place.configure(sigstore(place))
+    assert place.verdicts(name) == (True, True)
+    place.configure(sigstore(place, OTHER))
+    assert place.verdicts(name) == (False, False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless.cli.commands.push import write_digest
+from rootless.cli.commands.push import signer_of, write_digest
 from rootless.cli.options import Opts
 from rootless.cli.progress import choose_display
 from rootless.cli.registry_options import access_of
@@ -24,6 +24,7 @@ def command(settings: Settings, opts: Opts) -> int:
     recipe = Recipe(opts.format, opts.compression_format, opts.compression_level, opts.force_compression)
     check_level(recipe.packing, recipe.level)
     access = access_of(opts)
+    signer = signer_of(opts)
     store = settings.store()
     list_id = need_list(store.db, opts.list).id
     with choose_display(opts.quiet) as display:
@@ -33,9 +34,11 @@ def command(settings: Settings, opts: Opts) -> int:
                     f"pushing to {opts.destination}: a layout gets all images, as they are kept, in OCI's format",
                     "leave --all=false, --format and --compression-... away",
                 )
+            if signer:
+                raise UsageError(f"pushing to {opts.destination}: signatures lie in registries only")
             digest = write_list(store, opts.list, opts.destination, display)
         else:
-            digest = push_list(store, opts.list, opts.destination, recipe, access, opts.all, display)
+            digest = push_list(store, opts.list, opts.destination, recipe, access, opts.all, display, signer)
     if opts.digestfile:
         write_digest(opts.digestfile, digest)
     if opts.rm:

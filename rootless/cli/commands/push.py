@@ -24,7 +24,7 @@ def command(settings: Settings, opts: Opts) -> int:
     recipe = Recipe(opts.format, opts.compression_format, opts.compression_level, opts.force_compression)
     check_level(recipe.packing, recipe.level)
     access = access_of(opts)
-    signer = _signer(opts)
+    signer = signer_of(opts)
     with choose_display(opts.quiet) as display:
         if opts.destination and transport_of(opts.destination, new=True) not in ("", "docker"):
             if signer:
@@ -37,7 +37,8 @@ def command(settings: Settings, opts: Opts) -> int:
     return 0
 
 
-def _signer(opts: Opts) -> Signer | None:
+def signer_of(opts: Opts) -> Signer | None:
+    """--sign-by-sigstore-private-key and --sign-passphrase-file, read before anything is sent. Raises UsageError."""
     if opts.sign_by_sigstore_private_key is None:
         if opts.sign_passphrase_file is not None:
             raise UsageError("--sign-passphrase-file: there is no key that it is for", "--sign-by-sigstore-private-key")

@@ -89,6 +89,12 @@ TABLE = {
             ),
             Option("--quiet -q", BOOL, "No progress"),
             Option("--rm", BOOL, "Remove the list from this store once it is there"),
+            Option(
+                "--sign-by-sigstore-private-key", STR, "Sign with this private key (as cosign does)", metavar="FILE"
+            ),
+            Option(
+                "--sign-passphrase-file", STR, "The passphrase of that key is the first line of FILE", metavar="FILE"
+            ),
             _TLS,
         ),
         (_LIST, Argument("destination", MAYBE)),
