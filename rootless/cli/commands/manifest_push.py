@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rootless.cli.commands.push import signer_of, write_digest
+from rootless.cli.commands.push import write_digest
 from rootless.cli.options import Opts
 from rootless.cli.progress import choose_display
-from rootless.cli.registry_options import access_of
+from rootless.cli.registry_options import access_of, signer_of
 from rootless.cli.settings import Settings
 from rootless.errors import UsageError
 from storage.garbage import collect_garbage

@@ -6,17 +6,13 @@ import os
 
 from rootless.cli.options import Opts
 from rootless.cli.progress import Display, choose_display
-from rootless.cli.registry_options import access_of
+from rootless.cli.registry_options import access_of, signer_of
 from rootless.cli.settings import Settings
 from rootless.errors import RootlessError, UsageError
 from storage.layer_pack import check_level
 from storage.push import push
 from storage.push_plan import Recipe
 from storage.references import transport_of
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from storage.signatures.signing import Signer
 
 
 def command(settings: Settings, opts: Opts) -> int:
@@ -35,17 +31,6 @@ def command(settings: Settings, opts: Opts) -> int:
     if opts.digestfile:
         write_digest(opts.digestfile, digest)
     return 0
-
-
-def signer_of(opts: Opts) -> Signer | None:
-    """--sign-by-sigstore-private-key and --sign-passphrase-file, read before anything is sent. Raises UsageError."""
-    if opts.sign_by_sigstore_private_key is None:
-        if opts.sign_passphrase_file is not None:
-            raise UsageError("--sign-passphrase-file: there is no key that it is for", "--sign-by-sigstore-private-key")
-        return None
-    from storage.signatures.signing import read_signer
-
-    return read_signer(opts.sign_by_sigstore_private_key, opts.sign_passphrase_file)
 
 
 def _write(settings: Settings, opts: Opts, recipe: Recipe, display: Display) -> str:
