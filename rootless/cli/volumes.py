@@ -21,11 +21,17 @@ _SCOPE = "local"
 _KEYS = ("after", "anonymous", "dangling", "driver", "label", "label!", "name", "opt", "scope", "since", "until")
 
 
-def described(store: Store, volume: Volume) -> dict[str, Any]:
-    """The object that `volume inspect` prints, with Podman's keys."""
+def all_described(store: Store, volumes: list[Volume]) -> list[dict[str, Any]]:
+    """The objects that `volume inspect` prints, with Podman's keys."""
     from rootless.cli.failures import warn
     from rootless.engine.recover import refresh_all
 
+    used = any(volume.users for volume in volumes)
+    running = {container.id for container in refresh_all(store, warn, alive=True)} if used else set()
+    return [_described(store, volume, running) for volume in volumes]
+
+
+def _described(store: Store, volume: Volume, running: set[str]) -> dict[str, Any]:
     unused = never_used(store.layout, volume.name)
     shown: dict[str, Any] = {
         "Name": volume.name,
@@ -43,7 +49,6 @@ def described(store: Store, volume: Volume) -> dict[str, Any]:
         shown["GID"] = settings.gid
     if volume.anonymous:
         shown["Anonymous"] = True
-    running = {container.id for container in refresh_all(store, warn, alive=True)} if volume.users else set()
     return shown | {
         "MountCount": sum(user in running for user in volume.users),
         "NeedsCopyUp": unused and settings.copy,

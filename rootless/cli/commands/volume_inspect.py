@@ -6,7 +6,7 @@ from rootless.cli.failures import tell
 from rootless.cli.options import Opts
 from rootless.cli.output import pretty_json, write
 from rootless.cli.settings import Settings
-from rootless.cli.volumes import described
+from rootless.cli.volumes import all_described
 from rootless.errors import RootlessError, UsageError
 from storage.volumes import find_volume, list_volumes
 
@@ -18,13 +18,14 @@ def command(settings: Settings, opts: Opts) -> int:
     if bool(opts.volumes) == opts.all:
         raise UsageError("volume inspect: name volumes, or give --all" + (" - not both" if opts.all else ""))
     store = settings.store()
-    found = [described(store, volume) for volume in list_volumes(store.db)] if opts.all else []
+    volumes = list_volumes(store.db) if opts.all else []
     failures: list[RootlessError] = []
     for name in opts.volumes:
         try:
-            found.append(described(store, find_volume(store.db, name)))
+            volumes.append(find_volume(store.db, name))
         except RootlessError as error:
             failures.append(error)
+    found = all_described(store, volumes)
     if not opts.format or opts.format == "json":
         write(pretty_json(found, _INDENT) + "\n")
     elif found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootless.cli.options import Opts
 from rootless.cli.output import lines, pretty_json, table, write
 from rootless.cli.settings import Settings
-from rootless.cli.volumes import described, volume_filter
+from rootless.cli.volumes import all_described, volume_filter
 from storage.volumes import list_volumes
 
 _HEADINGS = {"Name": "VOLUME NAME", "CreatedAt": "CREATED AT", "MountCount": "MOUNT COUNT"}
@@ -19,12 +19,12 @@ def command(settings: Settings, opts: Opts) -> int:
     if opts.quiet and not opts.format:
         lines(volume.name for volume in volumes)
     elif opts.format == "json":
-        write(pretty_json([described(store, volume) for volume in volumes], "  ") + "\n")
+        write(pretty_json(all_described(store, volumes), "  ") + "\n")
     elif opts.format:
         from rootless.cli.template import rows
         from rootless.cli.template.values import Structure
 
-        fields = [Structure(described(store, volume)) for volume in volumes]
+        fields = [Structure(found) for found in all_described(store, volumes)]
         write(rows(opts.format, fields, _HEADINGS, not opts.noheading))
     else:
         heading = [] if opts.noheading else [["DRIVER", "VOLUME NAME"]]
