@@ -50,10 +50,10 @@ class Comparison:
 
     def changes(self) -> Iterator[Change]:
         """In the order of a walk with sorted names; a directory comes before what is in it."""
-        root = self.new.root
-        if root is None or (self.old.root and root.identities == self.old.root.identities):
+        root, before = self.new.root, self.old.root
+        if root is not None and before is not None and root.identities == before.identities:
             return
-        levels = [self._level(b"", root, self.old.root)]
+        levels = [self._level(b"", root, before)]
         while levels:
             step = next(levels[-1], None)
             if step is None:
@@ -71,10 +71,10 @@ class Comparison:
             return new is not None
         return facts_of(self.new, b"", new, self.single) != facts_of(self.old, b"", old, self.single)
 
-    def _level(self, prefix: bytes, new: Node, old: Node | None) -> Iterator[tuple[Change, Node | None]]:
+    def _level(self, prefix: bytes, new: Node | None, old: Node | None) -> Iterator[tuple[Change, Node | None]]:
         """The changes in one directory, each with what was there before and is a directory, too."""
         place = prefix[:-1]
-        news = self.new.children(place, new.parts)
+        news = self.new.children(place, new.parts) if new else {}
         olds = self.old.children(place, old.parts) if old else {}
         for name in sorted({*news, *olds}):
             path = prefix + name

@@ -100,6 +100,10 @@ def test_images_of_equal_times_and_sizes_are_told_apart_by_content(fresh: Rootle
         parts = [layer({"etc/same": b"same", "etc/file": content})]
         fresh("load", "-q", "-i", str(docker_archive(tmp_path / f"{name}.tar", parts, names=[f"me/{name}:1"])))
     assert fresh.out("diff", "me/one:1", "me/other:1") == "C /etc\nC /etc/file"
+    fresh("load", "-q", "-i", str(docker_archive(tmp_path / "empty.tar", [], names=["me/empty:1"])))
+    assert fresh.out("image", "diff", "me/empty:1") == ""
+    assert fresh.out("diff", "me/empty:1", "me/one:1") == "D /etc"
+    assert fresh.out("diff", "me/one:1", "me/empty:1") == fresh.out("image", "diff", "me/one:1")
     assert fresh.out("image", "diff", "me/one:1").splitlines() == ["A /etc", "A /etc/file", "A /etc/same"]
 
 
