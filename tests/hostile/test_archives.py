@@ -282,7 +282,7 @@ def test_imports_that_cannot_be(fresh: Rootless, tmp_path: Path) -> None:
         ((str(tmp_path / "missing"),), "no such file"),
         ((str(tmp_path),), "it is a directory"),
         ((str(empty),), "empty"),
-        (("https://example.org/x.tar",), "only files are read"),
+        (("ftp://example.org/x.tar",), "no such file"),
         ((str(path), "UPPER"), "lowercase"),
         (("--change", "FROM x", str(path)), "FROM"),
     ]:

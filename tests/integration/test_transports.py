@@ -73,6 +73,9 @@ def test_of_several_images_in_an_archive_one_is_to_be_named(fresh: Rootless, tmp
         assert "docker.io/me/app:2" in said
         assert fresh.out("pull", "-q", f"{kind}:{both}:@1") == ids[2]
         assert fresh.out("pull", "-q", f"{kind}:{both}:docker.io/me/app:1") == ids[1]
+        fresh("rmi", "-a", "-f")
+        loaded = fresh.out("load", "-q", "-i", str(both)).splitlines()
+        assert loaded == [f"Loaded image: docker.io/me/app:{number}" for number in (1, 2)]
 
 
 def test_an_image_without_a_name_stays_without_one(fresh: Rootless, tmp_path: Path) -> None:
