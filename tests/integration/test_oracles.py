@@ -131,7 +131,7 @@ def test_every_tar_comes_back_byte_for_byte_also_when_the_blobs_have_gone(fresh:
 
 
 def test_layers_that_programs_in_go_have_written(fresh: Rootless, tmp_path: Path) -> None:
-    """umoci's and podman's tars, compressed by them; diffIDs stay when the blobs have gone."""
+    """umoci's, podman's and buildah's tars, compressed by them; diffIDs stay when the blobs have gone."""
     layout, extra = tmp_path / "layout", tmp_path / "extra"
     (extra / "deep").mkdir(parents=True)
     (extra / "deep" / ("n" * 150)).write_bytes(b"1" * 5000)
@@ -144,7 +144,12 @@ def test_layers_that_programs_in_go_have_written(fresh: Rootless, tmp_path: Path
         podman("import", "-q", "--change", "CMD x", str(archive(tmp_path / "root.tar", {"x": b"1"})), "localhost/c:1")
         podman("save", "-q", "--format", "oci-archive", "-o", str(tmp_path / "podman.tar"), "a/b:1")
         podman("save", "-q", "--format", "oci-archive", "-o", str(tmp_path / "podman2.tar"), "localhost/c:1")
-    for place in (f"oci:{layout}:made", f"oci-archive:{tmp_path}/podman.tar", f"oci-archive:{tmp_path}/podman2.tar"):
+        own = ["buildah", "--root", str(podman.root), "--runroot", f"{podman.place}/run", "--storage-driver", "vfs"]
+        container = tool(*own, "from", "scratch").strip()
+        tool(*own, "add", "-q", container, str(extra), "/opt")
+        tool(*own, "commit", "-q", "--rm", container, f"oci:{layout}:buildah")
+    archives = [f"oci-archive:{tmp_path}/{name}.tar" for name in ("podman", "podman2")]
+    for place in (f"oci:{layout}:made", f"oci:{layout}:buildah", *archives):
         image_id = fresh.out("pull", "-q", place)
         before = fresh.inspect_image(image_id)
         digest = json.loads(tool("skopeo", "inspect", place))["Digest"]
