@@ -155,17 +155,20 @@ def test_a_registry_at_an_ipv6_address(fresh: Rootless, registry: Registry, imag
         while True:
             try:
                 client, _ = front.accept()
+                server = socket.create_connection(target)
             except OSError:
                 return
-            server = socket.create_connection(target)
             for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
 
-    threading.Thread(target=serve, daemon=True).start()
+    serving = threading.Thread(target=serve, daemon=True)
+    serving.start()
     name = f"[::1]:{front.getsockname()[1]}/good/app:latest"
     assert fresh.out("pull", "-q", OPEN, name) == image.id
     assert fresh.out("images", "--format", "{{.Repository}}:{{.Tag}}") == name
     fresh("rmi", name)
+    front.shutdown(socket.SHUT_RDWR)
+    serving.join(10)
     front.close()
     upstream.stop()
 
