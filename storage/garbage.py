@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from rootless.faults import step
 from storage.blobs import remove_parts, remove_unlocked
 from storage.database import transaction
 from storage.drivers.bases import unused as unused_bases
@@ -71,11 +72,15 @@ def collect_garbage(store: Store, downloads: bool = False) -> Freed:
             _sweep(store, db, layers, set(blobs).difference(freed.blobs), moved)
             if downloads:
                 remove_parts(layout, 0)
+        step("garbage-moved")
+    step("garbage-recorded")
     if freed.blobs:
         with transaction(store.db) as db:
             for blob in freed.blobs:
                 if db.execute(_NEEDED_AGAIN, (blob, blob)).fetchone() is None:
                     _move_away(store, layout.blob(blob), moved)
+            step("garbage-blobs-moved")
+    step("garbage-to-delete")
     for path in moved:
         store.layers.delete_unlocked(path)
     return freed

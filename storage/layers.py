@@ -260,13 +260,22 @@ class LayerStore:
         To be called when all are in place, before the image is used. Cheap where nothing is open, as in nearly every
         image. Raises ImageError for a hard link to what no layer has.
         """
-        single = self._single()
-        layers = [self._layout.layer(name_of(self._layout, diff_id, single) or diff_id) for diff_id in diff_ids]
-        for n, layer in enumerate(layers):
-            if os.path.exists(layer + "/notes"):
-                from storage.settle import settle
+        for n, diff_id in enumerate(diff_ids):
+            self._settle(self._place_of(diff_id), diff_ids[:n], held=False)
 
-                self._user_namespace().run(settle, layer, layers[:n][::-1])
+    def settle_draft(self, place: str, below: Sequence[str]) -> None:
+        """As `settle`, for one that is being extracted in the directory `place`, which the extraction has locked;
+        `below` are the diffIDs of those beneath, the lowest first."""
+        self._settle(place, below, held=True)
+
+    def _settle(self, place: str, below: Sequence[str], held: bool) -> None:
+        if os.path.exists(place + "/notes"):
+            from storage.settle import settle
+
+            self._user_namespace().run(settle, place, [self._place_of(diff_id) for diff_id in reversed(below)], held)
+
+    def _place_of(self, diff_id: str) -> str:
+        return self._layout.layer(name_of(self._layout, diff_id, self._single()) or diff_id)
 
     def remove(self, diff_id: str) -> None:
         """Delete a layer: it disappears in one step, its files are deleted after that."""

@@ -23,14 +23,16 @@ from storage.tar.record import open_below
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
-def settle(layer: str, below: list[str]) -> None:
-    """Settle the layer in the directory `layer`; `below` are those of the lower ones, the uppermost first.
+def settle(layer: str, below: list[str], held: bool = False) -> None:
+    """Settle the layer in the directory `layer`; `below` are those of the lower ones, the uppermost first. `held`: the
+    caller has the directory locked already.
 
     Runs in the mapped user namespace. Raises ImageError for a hard link to what is not there.
     """
     lock = os.open(layer, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not held:
+            fcntl.flock(lock, fcntl.LOCK_EX)
         with open(layer + "/notes", "rb") as file:
             notes = marshal.load(file)
         _settle(layer, below, notes)

@@ -21,12 +21,14 @@ _UNCHANGED = 0xFFFFFFFF
 
 
 class Comparison:
-    """`differences` yields a line for each thing that is not as it must be. `single`: it was extracted for one id."""
+    """`differences` yields a line for each thing that is not as it must be. `single`: it was extracted for one id;
+    `settled`: what only lower layers have told is there, too."""
 
-    def __init__(self, diff_fd: int, nodes: dict[bytes, Node], single: bool) -> None:
+    def __init__(self, diff_fd: int, nodes: dict[bytes, Node], single: bool, settled: bool) -> None:
         self._diff = diff_fd
         self._nodes = nodes
         self._single = single
+        self._settled = settled
         self._uids = _mapped("uid")
         self._gids = _mapped("gid")
 
@@ -58,7 +60,8 @@ class Comparison:
             finally:
                 os.close(fd)
         for path in sorted(self._nodes):
-            yield f"{_shown(path)}: it is missing"
+            if self._settled or self._nodes[path].kind != ANY:
+                yield f"{_shown(path)}: it is missing"
 
     def _is_mark(self, directory: bytes, base: bytes) -> bool:
         """Whether this is the file that marks a deleted name where no device could be made."""

@@ -60,6 +60,8 @@ def check_content(store: Store, quick: bool, counts: dict[str, int]) -> Iterator
     for row in rows:
         found = [name for name in copies(row.diff_id) if os.path.isdir(store.layout.layer(name))]
         if not found:
+            if not _is_used(store, row.diff_id):
+                continue  # a killed collector has moved it away, or is about to: the next one forgets the row
             blob_helps = row.blob is not None and row.blob not in bad_blobs
             images = users_of_layer(store.db, row.diff_id)
             mend = REPAIR if blob_helps else PULL
@@ -70,6 +72,14 @@ def check_content(store: Store, quick: bool, counts: dict[str, int]) -> Iterator
         damage = _layer_damage(store, task, result, quick, row.blob is not None and row.blob not in bad_blobs)
         if damage is not None:
             yield damage
+
+
+_USED = """SELECT 1 FROM image_layers WHERE diff_id = ?1 UNION ALL SELECT 1 FROM container_layers WHERE diff_id = ?1
+ UNION ALL SELECT 1 FROM manifest_list_layers WHERE diff_id = ?1"""
+
+
+def _is_used(store: Store, diff_id: str) -> bool:
+    return store.db.execute(_USED, (diff_id,)).fetchone() is not None
 
 
 def _stat_blob(store: Store, row: _Row) -> Damage | None:
@@ -97,7 +107,7 @@ def _is_within_reach(store: Store, name: str) -> bool:
 
 def _layer_task(store: Store, name: str, quick: bool) -> Task:
     diff_id = name.partition(".")[0]
-    arguments = (diff_id, name.endswith(SINGLE), quick)
+    arguments = (diff_id, name.endswith(SINGLE), _is_used(store, diff_id), quick)
     return Task(name, store.layout.layer(name), os.O_RDONLY | os.O_DIRECTORY, look_at_layer, arguments)
 
 

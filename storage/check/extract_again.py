@@ -46,10 +46,6 @@ def extract_again(store: Store, name: str, own_tar_first: bool) -> None:
     with Lease(store) as lease:
         lease.protect([diff_id, *([blob] if blob else [])])
         _extract(store, diff_id, blob, own_tar_first, lambda place, _: _swap(store, place, diff_id))
-        for chain in _chains_with(store.db, diff_id):
-            if all(store.layers.has(one) for one in chain):
-                store.layers.settle(chain)
-    step("layer-settled-again")
     _drop_bases(store, diff_id)
 
 
@@ -113,6 +109,9 @@ def _swap(store: Store, place: str, diff_id: str) -> None:
     """
     target = store.layout.layer(diff_id + suffix_of(place))
     step("layer-extracted-again")
+    below = next((chain[: chain.index(diff_id)] for chain in image_chains(store.db) if diff_id in chain), [])
+    store.layers.settle_draft(place, below)
+    step("layer-settled-again")
     with transaction(store.db) as db:
         refuse_if_busy(db, diff_id)
         if os.path.lexists(target):
@@ -139,10 +138,6 @@ def _take_away(store: Store, path: str, diff_id: str) -> None:
         refuse_if_busy(db, diff_id)
         os.rename(path, place)
     store.layers.delete_unlocked(place)
-
-
-def _chains_with(connection: Connection, diff_id: str) -> list[list[str]]:
-    return [chain for chain in image_chains(connection) if diff_id in chain]
 
 
 def _drop_bases(store: Store, diff_id: str) -> None:

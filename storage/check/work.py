@@ -79,13 +79,13 @@ def _start(namespace: UserNamespace, task: Task) -> Child:
         os.close(descriptor)
 
 
-def look_at_layer(layer: int, diff_id: str, single: bool, quick: bool) -> tuple[list[str], int, bool]:
+def look_at_layer(layer: int, diff_id: str, single: bool, used: bool, quick: bool) -> tuple[list[str], int, bool]:
     """In a child: what is wrong with the layer whose directory is open as `layer`, how many more things are, and
-    whether its tar can be rebuilt (with `quick`: not tried)."""
+    whether its tar can be rebuilt (with `quick`: not tried). `used`: an image has it, so nothing is open any more."""
     found: list[str] = []
     more = 0
     try:
-        for line in _differences(layer, single):
+        for line in _differences(layer, single, used):
             if len(found) < MOST_LINES:
                 found.append(line)
             else:
@@ -106,17 +106,26 @@ def look_at_layer(layer: int, diff_id: str, single: bool, quick: bool) -> tuple[
     return found, more, whole
 
 
-def _differences(layer: int, single: bool) -> Iterator[str]:
+def _differences(layer: int, single: bool, used: bool) -> Iterator[str]:
     record = os.open("record", os.O_RDONLY | os.O_CLOEXEC, dir_fd=layer)
     try:
         nodes = replay(TarReader(headers_only(record)))
+        settled = used or not _exists("notes", layer)
     finally:
         os.close(record)
     diff = os.open("diff", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=layer)
     try:
-        yield from Comparison(diff, nodes, single).differences()
+        yield from Comparison(diff, nodes, single, settled).differences()
     finally:
         os.close(diff)
+
+
+def _exists(name: str, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _told(error: Exception) -> str:

@@ -374,3 +374,21 @@ def test_what_is_being_added_is_no_leftover(kept: Rootless) -> None:
 def test_bad_words_are_refused(kept: Rootless) -> None:
     assert "goes with --repair" in kept("system", "check", "--force", check=False).stderr
     assert "--max soon" in kept("system", "check", "--max", "soon", check=False).stderr
+
+
+def test_a_layer_in_use_that_lacks_what_lower_layers_tell_is_damaged(blobless: Rootless, pristine: Path) -> None:
+    """As a kill between extraction and settling would leave it, if an image were to have it then."""
+    layer = diffs(blobless)[1]
+    other = Rootless(pristine / "other")
+    killed = other(
+        "load", "-q", "-i", str(pristine / "odd.tar"), check=False, env={"ROOTLESS_TEST_DIE_AT": "layers-recorded"}
+    )
+    assert killed.returncode == -9
+    assert check(other)["ok"], "no image has it yet"
+    assert (other.root / "layers" / layer.name / "notes").exists()
+    remove_store(layer)
+    (other.root / "layers" / layer.name).rename(layer)
+    remove_store(other.place)
+    assert only(blobless)["what"] == ["hard-below: it is missing", "shared/hard-below: it is missing"]
+    assert check(blobless, "--repair")["ok"]
+    assert blobless.out("run", "--rm", *QUIET, NAME, "head", "-n1", "/shared/hard-below") == "root:x:0:"
