@@ -41,9 +41,6 @@ class ArchiveWriter:
         self._parts.finish()
         self._write(_END)
 
-    def has(self, name: str) -> bool:
-        return name in self._names
-
     def add_directory(self, name: str) -> None:
         """Readers that extract an archive give directories that are not in it to root."""
         member = tarfile.TarInfo(name)

@@ -13,7 +13,8 @@ from storage.progress import Progress
 
 
 class DirectoryWriter:
-    """Members become files below the directory `root`, which exists; those that are there already stay as they are.
+    """Members become files below the directory `root`, which exists; those that are there already with their length
+    stay as they are.
 
     A file appears under its name when it is whole. As a context manager it removes what is not when something failed.
     """
@@ -38,14 +39,20 @@ class DirectoryWriter:
                     os.unlink(draft)
             self._drafts.clear()
 
-    def has(self, name: str) -> bool:
-        return name in self._drafts or os.path.lexists(f"{self._root}/{name}")
+    def _has(self, name: str, size: int) -> bool:
+        """Whether the file is there, or about to be; one of another length is written anew."""
+        if name in self._drafts:
+            return True
+        try:
+            return os.lstat(f"{self._root}/{name}").st_size == size
+        except FileNotFoundError:
+            return False
 
     def add_directory(self, name: str) -> None:
         os.makedirs(f"{self._root}/{name}", exist_ok=True)
 
     def add_bytes(self, name: str, data: bytes) -> None:
-        if not self.has(name):
+        if not self._has(name, len(data)):
             self.replace(name, data)
 
     def replace(self, name: str, data: bytes) -> None:
@@ -56,10 +63,10 @@ class DirectoryWriter:
 
     def add_file(self, name: str, path: str) -> None:
         """A copy of the regular file at `path`; the same blocks where the file system shares them."""
-        if self.has(name):
+        size = os.stat(path).st_size
+        if self._has(name, size):
             return
         with open(path, "rb") as source, open(self._draft(name), "xb") as target:
-            size = os.fstat(source.fileno()).st_size
             position = 0 if not reflink(target.fileno(), source.fileno()) else size
             while position < size:
                 sent = os.sendfile(target.fileno(), source.fileno(), position, size - position)
@@ -72,7 +79,7 @@ class DirectoryWriter:
     def add_written(self, name: str, size: int, start: Callable[[int, int | None], Started]) -> None:
         """A member whose `size` bytes somebody else writes: `start(descriptor, offset)` begins that, the result's
         `finish` waits for it."""
-        if not self.has(name):
+        if not self._has(name, size):
             self._parts.add(name, size, lambda: _Part(self, name, start))
 
     def finish_parts(self) -> None:

@@ -149,6 +149,11 @@ def test_pushing_into_a_layout_leaves_its_other_images(fresh: Rootless, two_name
     for name in (":x", ":y"):
         assert json.loads(skopeo("inspect", f"oci:{place}{name}"))["Digest"] == (tmp_path / "digest").read_text()
     assert not [path for path in place.rglob("*") if path.name.endswith(".partial")]
+    for path in (place / "blobs/sha256").iterdir():
+        os.truncate(path, 7)  # somebody else's copying was interrupted
+    for name in ("me/app:1", "me/other:1"):
+        fresh("push", "-q", name, f"oci:{place}:x")
+        skopeo("copy", "-q", f"oci:{place}:x", f"dir:{tmp_path}/copy")
 
 
 def test_what_is_pushed_elsewhere_comes_back_as_the_same_image(
