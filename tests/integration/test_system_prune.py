@@ -14,6 +14,10 @@ from tests.support.archives import members
 from tests.support.command import Rootless
 from tests.support.images import NAME, busybox_layer, docker_archive
 from tests.support.leaks import entries
+from tests.support.pulling import OPEN, registry, small
+from tests.support.registry import Registry
+
+__all__ = ["registry"]
 
 QUIET = ("--network", "none")
 
@@ -157,3 +161,18 @@ def test_a_blob_that_is_being_read_stays(compressed: Rootless) -> None:
     saver.stdout.read()
     assert saver.wait() == 0
     assert len(entries(compressed.root / "blobs/sha256")) == 1
+
+
+def test_an_image_without_blobs_is_pulled_and_pushed_as_ever(fresh: Rootless, registry: Registry) -> None:
+    image = small(70)
+    registry.push("blobs/app", image)
+    name = f"{registry.host}/blobs/app"
+    fresh("pull", "-q", OPEN, name)
+    fresh("system", "prune", "-f", "--blobs")
+    assert entries(fresh.root / "blobs/sha256") == []
+    assert fresh.out("pull", "-q", OPEN, name) == image.id
+    assert fresh.out("system", "check").endswith("all is well")
+    copy = f"{registry.host}/blobs/copy:1"
+    fresh("push", "-q", OPEN, name, copy)
+    fresh("rmi", "-a", "-f")
+    assert fresh.out("pull", "-q", OPEN, copy) == image.id
