@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     Range = tuple[int, int, int]
 
+UNSHARED = "ROOTLESS_UNSHARED"  # in the environment inside `rootless unshare`: number of its user namespace
+
+_CAP_SYS_ADMIN = 1 << 21
 _CAP_SETGID = 1 << 6
 _CAP_SETUID = 1 << 7
 
@@ -109,6 +112,11 @@ def identity_of(user_map: UserMap, inside_uid: int) -> int | None:
 def keeps_root_out(user_map: UserMap) -> bool:
     """Whether we are root and the container's root would be somebody else, whom our private directories keep out."""
     return os.geteuid() == 0 and identity_of(user_map, 0) != 0
+
+
+def may_administer() -> bool:
+    """Whether we are root of a namespace in which that gives the right to mount."""
+    return os.geteuid() == 0 and bool(_own_status()[1] & _CAP_SYS_ADMIN)
 
 
 def own_ids(kind: str) -> list[Span]:
@@ -237,8 +245,12 @@ def _write(path: str, content: bytes) -> None:
 
 def _map_for_root() -> UserMap:
     ids = {}
+    ours = UNSHARED in os.environ and os.environ[UNSHARED] == str(os.stat("/proc/self/ns/user").st_ino)
     for kind in ("uid", "gid"):
         rows = _rows(kind)
+        if ours:  # all its ids are containers', whatever /etc/subuid says of root
+            ids[kind] = [(inside, inside, count) for inside, _, count in rows]
+            continue
         ranges = clip(subordinate_ranges(kind, "root", 0), own_ids(kind), [(0, 1)])
         if ranges:
             ids[kind] = _in_sequence(ranges)

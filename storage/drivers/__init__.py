@@ -177,6 +177,10 @@ def remove_container_files(container_dir: str, user_namespace: Callable[[], User
 
     if not remove_tree(container_dir) or not os.path.lexists(container_dir):
         return
+    if os.path.ismount(container_dir + "/merged"):  # `rootless mount` did that, here
+        from rootless.kernel.mounts import MNT_DETACH, umount
+
+        umount(container_dir + "/merged", MNT_DETACH)
     left = user_namespace().run(remove_tree, container_dir)
     if left:
         raise StorageError(f"deleting {left[0]}: not permitted", UNMAPPED)

@@ -43,6 +43,7 @@ VERBS = {
     "login": "registries",
     "logout": "registries",
     "logs": "containers",
+    "mount": "mounts",
     "port": "containers",
     "ps": "containers",
     "pull": "images",
@@ -58,6 +59,8 @@ VERBS = {
     "stop": "containers",
     "tag": "images",
     "top": "processes",
+    "unmount": "mounts",
+    "unshare": "mounts",
     "untag": "images",
     "version": "system",
     "wait": "containers",
@@ -72,7 +75,10 @@ NOUNS = {
         "inspect": "container inspect",
         "list": "ps",
         "ls": "ps",
+        "mount": "mount",
         "prune": "container prune",
+        "umount": "unmount",
+        "unmount": "unmount",
     },
     "image": {
         "analyze": "image analyze",
@@ -84,6 +90,7 @@ NOUNS = {
         "list": "images",
         "load": "load",
         "ls": "images",
+        "mount": "image mount",
         "prune": "image prune",
         "pull": "pull",
         "push": "push",
@@ -94,6 +101,8 @@ NOUNS = {
         "tag": "tag",
         "tree": "image tree",
         "trust": "image trust",
+        "umount": "image unmount",
+        "unmount": "image unmount",
         "untag": "untag",
     },
     "manifest": {
@@ -141,6 +150,8 @@ _TABLE_OF_NOUN = {
 _TABLES = {  # where it is not the noun's
     "container diff": "changes",
     "image diff": "changes",
+    "image mount": "mounts",
+    "image unmount": "mounts",
     "image trust": "registries",
 }
 
