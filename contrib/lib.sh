@@ -68,13 +68,18 @@ as_user() {
     mapfile -t kept < <(env | grep -E '^(PIP_|SSL_CERT_|(https?|no|all)_proxy=|(HTTPS?|NO|ALL)_PROXY=)')
     setpriv --reuid="$uid" --regid="$(id -g "$name")" --init-groups env -i "${kept[@]}" HOME="$home" USER="$name" LOGNAME="$name" \
         SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" CI="${CI:-}" XDG_RUNTIME_DIR="/run/user/$uid" \
-        PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin "$@"
+        ROOTLESS_TEST_FILESYSTEMS="${ROOTLESS_TEST_FILESYSTEMS:-}" PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin "$@"
+}
+
+# make_user NAME: there is such an ordinary user.
+make_user() {
+    id "$1" >/dev/null 2>&1 || { say "making the ordinary user $1"; useradd -m -s /bin/bash "$1"; }
 }
 
 # become_user SCRIPT ARGS...: started by root, make an ordinary user, give it a copy of the tree, and run the script there.
 become_user() {
     local script=$1 name=${ROOTLESS_USER:-rootless} home; shift
-    id "$name" >/dev/null 2>&1 || { say "making the ordinary user $name"; useradd -m -s /bin/bash "$name"; }
+    make_user "$name"
     ensure_subids "$name"
     home=$(getent passwd "$name" | cut -d: -f6)
     if [ -e "$home/rootless-tree" ] && [ ! -e "$home/rootless-tree/contrib/lib.sh" ]; then
