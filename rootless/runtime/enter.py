@@ -140,6 +140,11 @@ def _foreign_namespaces(pid: int, pidfd: int) -> int:
         for kind, flag in KINDS.items():
             if namespace_id(pid, kind) != namespace_id("self", kind):
                 flags |= flag
+    except PermissionError:  # started from a user namespace that ours lies beside, or below
+        raise ConflictError(
+            "entering the container: it was started outside of the user namespace that we are in",
+            "do that there: outside of `rootless unshare`, or of the container around us",
+        ) from None
     except OSError:
         raise ConflictError("entering the container: it is not running") from None
     # The number may be somebody else's by now; what counts is that the process of the descriptor still lives.

@@ -118,3 +118,18 @@ def test_a_running_container_is_mounted_read_only(rl: Rootless, image: str) -> N
     done = inside(rl, "path=$(rootless mount c); cat $path/mine; ! touch $path/x 2>/dev/null")
     assert (done.returncode, done.stdout) == (0, "mine\n")
     assert "read-only" in done.stderr
+
+
+def test_a_container_that_was_started_outside_is_not_entered_from_inside(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", *NONE, image, "sleep", "60")
+    done = inside(rl, "rootless exec c true")
+    assert done.returncode == 125
+    assert "outside of `rootless unshare`" in done.stderr
+    assert inside(rl, "rootless stop -t 0 c").stdout == "c\n"
+    assert rl.status("c") == "exited"
+
+
+def test_a_container_that_was_started_inside_is_reached_from_outside(rl: Rootless, image: str) -> None:
+    inside(rl, "rootless run -d --name c --network none busybox sleep 60")
+    assert rl.out("exec", "c", "id", "-u") == "0"
+    rl("rm", "-f", "-t", "0", "c")
