@@ -134,7 +134,22 @@ CREATE TABLE manifest_list_layers (
 CREATE INDEX manifest_list_layers_by_layer ON manifest_list_layers(diff_id);
 """
 
-STEPS = (_FIRST, _SECOND, _THIRD)  # step n leads to version n + 1; released steps are never edited
+_FOURTH = """
+-- restart: the policy: '' (none), always, unless-stopped, on-failure or on-failure:N
+ALTER TABLE containers ADD COLUMN restart TEXT NOT NULL DEFAULT '';
+-- how often the policy has started it since the user has
+ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
+-- whether the user has ended it since its last start
+ALTER TABLE containers ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE container_dependencies (  -- containers that run before this one, and are not removed before it
+    container_id TEXT NOT NULL,
+    dependency TEXT NOT NULL,
+    PRIMARY KEY (container_id, dependency)
+) WITHOUT ROWID;
+CREATE INDEX container_dependencies_by_dependency ON container_dependencies(dependency);
+"""
+
+STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH)  # step n leads to version n + 1; released steps are never edited
 
 
 def migrate(connection: Connection, version: int) -> None:

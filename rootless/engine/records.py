@@ -23,6 +23,7 @@ RUNNING = "running"
 STOPPING = "stopping"
 PAUSED = "paused"
 EXITED = "exited"
+RESTARTING = "restarting"  # it has ended, and its monitor waits to start it again
 REMOVING = "removing"
 
 COLUMNS = (
@@ -49,6 +50,9 @@ COLUMNS = (
     "auto_remove",
     "driver",
     "network",
+    "restart",
+    "restarts",
+    "stopped",
 )
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM containers "
 _HEX = frozenset("0123456789abcdef")
@@ -58,7 +62,8 @@ class Container:
     """One row. `created`, `started`, `finished`: Unix seconds, 0 for never. `pid`: pid 1 as the host sees it, or 0.
 
     `pid_start` and `monitor_start` are clock ticks, in the realm `boot_id` (`pidfd.realm`). `request`, `ports`,
-    `labels` and `network` are JSON text: most commands look at none of them.
+    `labels` and `network` are JSON text: most commands look at none of them. `restart` is the restart policy, "" for
+    none, `restarts` how often that has started the container since the user has; `stopped`: the user ended it since.
     """
 
     __slots__ = COLUMNS
@@ -87,6 +92,9 @@ class Container:
         auto_remove: int
         driver: str
         network: str
+        restart: str
+        restarts: int
+        stopped: int
 
     def __init__(self, row: tuple[Any, ...]) -> None:
         (
@@ -113,12 +121,20 @@ class Container:
             self.auto_remove,
             self.driver,
             self.network,
+            self.restart,
+            self.restarts,
+            self.stopped,
         ) = row  # a third of the time that a loop with setattr takes: `ps` has a thousand of them
 
     @property
     def alive(self) -> bool:
         """Whether its state says that it has processes (recover.refresh makes that true)."""
         return self.state in (RUNNING, PAUSED, STOPPING, INITIALIZED)
+
+    @property
+    def up(self) -> bool:
+        """Whether it has processes, or its restart policy is about to start it again."""
+        return self.alive or self.state == RESTARTING
 
 
 def find(conn: Connection, reference: str) -> Container:
@@ -146,8 +162,8 @@ def get(conn: Connection, container_id: str) -> Container | None:
 
 
 def all_containers(conn: Connection, alive: bool = False) -> list[Container]:
-    """Every container, or those that are said to have processes, the oldest first, in one query."""
-    condition = "WHERE state IN ('running', 'paused', 'stopping', 'initialized') " if alive else ""
+    """Every container, or those that are said to have processes or get them again, the oldest first, in one query."""
+    condition = "WHERE state IN ('running', 'paused', 'stopping', 'initialized', 'restarting') " if alive else ""
     return [Container(row) for row in conn.execute(_SELECT + condition + "ORDER BY created, id")]
 
 
@@ -166,9 +182,10 @@ def insert(
     volumes: dict[str, tuple[bool, dict[str, str], dict[str, str]]],
     generate_name: Any = None,
     mounted: Sequence[str] = (),
+    dependencies: Sequence[str] = (),
 ) -> str:
     """Write a new container, the layers that it stands on, the volumes that it uses (name: anonymous, labels, options,
-    for one that is new) and the layers of images that it mounts; returns its name.
+    for one that is new), the layers of images that it mounts and the containers (ids) that it needs; returns its name.
 
     Where `generate_name(attempt)` is given it names the container. Raises ConflictError where the name is taken.
     """
@@ -179,6 +196,8 @@ def insert(
         try:
             with transaction(conn):
                 _insert(conn, values, diff_ids, volumes, mounted)
+                if dependencies:
+                    _insert_dependencies(conn, values["id"], dependencies)
         except IntegrityError:
             attempt += 1
             if generate_name is None or attempt > 50:
@@ -214,6 +233,34 @@ def _insert(
             (name, values["created"], int(anonymous), dumps(labels), dumps(options)),
         )
         conn.execute("INSERT INTO container_volumes VALUES (?, ?)", (values["id"], name))
+
+
+def _insert_dependencies(conn: Connection, container_id: str, dependencies: Sequence[str]) -> None:
+    for dependency in dependencies:
+        added = conn.execute(
+            "INSERT INTO container_dependencies SELECT ?, id FROM containers WHERE id = ? AND state != ?",
+            (container_id, dependency, REMOVING),
+        )
+        if added.rowcount != 1:
+            raise NotFoundError(f"creating a container: the container {dependency[:12]} that it needs was removed")
+
+
+def dependents(conn: Connection, container_id: str) -> list[Container]:
+    """The containers that need this one, the oldest first."""
+    rows = conn.execute(
+        _SELECT + "WHERE id IN (SELECT container_id FROM container_dependencies WHERE dependency = ?)"
+        " ORDER BY created, id",
+        (container_id,),
+    )
+    return [Container(row) for row in rows]
+
+
+def dependencies(conn: Connection, container_id: str) -> list[str]:
+    """The ids of the containers that this one needs."""
+    rows = conn.execute(
+        "SELECT dependency FROM container_dependencies WHERE container_id = ? ORDER BY dependency", (container_id,)
+    )
+    return [row[0] for row in rows]
 
 
 def _name_taken(conn: Connection, name: str) -> ConflictError:
@@ -260,6 +307,7 @@ def delete(conn: Connection, container_id: str) -> None:
     with transaction(conn):
         conn.execute("DELETE FROM container_layers WHERE container_id = ?", (container_id,))
         conn.execute("DELETE FROM container_volumes WHERE container_id = ?", (container_id,))
+        conn.execute("DELETE FROM container_dependencies WHERE container_id = ?", (container_id,))
         conn.execute("DELETE FROM containers WHERE id = ?", (container_id,))
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _KILLED = 137
 _PATIENCE = 10.0  # seconds
+_SETTLED = (records.RUNNING, records.STOPPING, records.PAUSED, records.RESTARTING)
 
 
 def find(store: Store, reference: str) -> Container:
@@ -40,7 +41,7 @@ def refresh(store: Store, container: Container) -> Container:
 
 
 def refresh_all(store: Store, tell: Callable[[str], None], alive: bool = False) -> list[Container]:
-    """All containers, or those with processes, the oldest first, with the truth about each.
+    """All containers, or those with processes and those about to restart, the oldest first, with the truth about each.
 
     One that cannot be mended stays as it is recorded, and holds up nobody: `tell` is given a warning, once.
     """
@@ -51,7 +52,7 @@ def refresh_all(store: Store, tell: Callable[[str], None], alive: bool = False) 
         except (RootlessError, OSError) as error:
             there = True
             failures.append(f"cleaning up after {container.name}: {error}")
-        if there and (container.alive or not alive):
+        if there and (container.up or not alive):
             found.append(container)
     if failures:
         others = len(failures) - 1
@@ -60,12 +61,13 @@ def refresh_all(store: Store, tell: Callable[[str], None], alive: bool = False) 
 
 
 def settled(store: Store, container: Container) -> Container:
-    """The container once nobody is busy starting or removing it any more: running, or with no process at all.
+    """The container once nobody is busy starting or removing it any more: running, or with no process at all (so also
+    while its monitor waits to start it again).
 
     Raises NotFoundError where it is gone then, ConflictError where that takes longer than 10 s.
     """
     deadline = time.monotonic() + _PATIENCE
-    while container.monitor_pid and container.state not in (records.RUNNING, records.STOPPING, records.PAUSED):
+    while container.monitor_pid and container.state not in _SETTLED:
         if time.monotonic() > deadline:
             raise ConflictError(f"waiting for {container.name}: process {container.monitor_pid} is busy with it")
         time.sleep(0.01)
@@ -146,6 +148,10 @@ def _bury(store: Store, container: Container) -> bool:
         changes["exit_code"] = _KILLED
         changes["finished"] = time.time()
         changes["error"] = f"the container was ended: {why}"
+    elif container.state == records.RESTARTING:
+        why = "its monitor was killed" if _same_boot(container) else "the machine was restarted"
+        changes["state"] = records.EXITED
+        changes["error"] = f"the container is not restarted: {why}"
     if cleanup.record_end(store, container, changes):
         return True
     return _look_again(store, container)
