@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from storage.store import Store
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
-_DRIVERS = ("k8s-file", "json-file", "none")  # Podman writes k8s-file for json-file too
 
 
 class Draft:
@@ -133,11 +132,10 @@ def _check_words(request: CreateRequest) -> None:
         check_name(request.name)
     if request.cidfile and os.path.lexists(request.cidfile):
         raise ConflictError(f"--cidfile {request.cidfile}: the file exists already", "is that container still there?")
-    if request.log_driver not in (None, *_DRIVERS):
-        raise UsageError(f"--log-driver {request.log_driver}: not supported", f"use one of: {' '.join(_DRIVERS)}")
-    for option in request.log_opt:
-        if not option.startswith("path=/"):
-            raise UsageError(f"--log-opt {option}: not supported", "known: path=/ABSOLUTE/FILE")
+    if request.log_driver or request.log_opt:
+        from rootless.engine.log_options import check
+
+        check(request)
     if request.hostname is not None and not (0 < len(request.hostname) <= 64 and _NAME.issuperset(request.hostname)):
         raise UsageError(
             f'--hostname "{request.hostname}": not a host name', "letters, digits, - and . are allowed, 64 at most"

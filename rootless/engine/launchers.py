@@ -6,7 +6,7 @@ The process that becomes pid 1 is cloned first; what is needed to make the conta
 from __future__ import annotations
 
 from rootless.engine import networking
-from rootless.engine.logplace import open_log
+from rootless.engine.logplace import open_log, sink_plan, takes_streams
 from rootless.engine.start import Starter
 from rootless.errors import RootlessError
 from rootless.faults import step
@@ -32,7 +32,7 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
     mode, options = networking.parse_mode(request.network)
 
     def launch() -> tuple[Starter, int, bool]:
-        starter = Starter(store, mode, request.interactive, request.tty)
+        starter = Starter(store, mode, request.interactive, request.tty, takes_streams(request))
         if store.user_map.single:
             from rootless.engine.one_id import warn_of_one_id
 
@@ -52,6 +52,7 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
                 draft.id, store.driver, draft.config, draft.layers, request, request.name or "", options, draft.ports
             )
             log = open_log(store, draft.id, request)
+            starter.logging = sink_plan(store, draft.id, request)
             for warning in starter.execute(draft.ports):
                 tell(warning)
         except BaseException as error:
@@ -78,7 +79,7 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
     request = CreateRequest.from_plain(loads(container.request))
 
     def launch() -> tuple[Starter, int, bool]:
-        starter = Starter(store, network["mode"], request.interactive, request.tty)
+        starter = Starter(store, network["mode"], request.interactive, request.tty, takes_streams(request))
         from rootless.engine import records
         from rootless.engine.bundle import hold, read_config
         from rootless.errors import OvertakenError
@@ -100,6 +101,7 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
             options = network.get("options", "")
             starter.launch(container.id, container.driver, config, layers, request, container.name, options, ports)
             log = open_log(store, container.id, request)
+            starter.logging = sink_plan(store, container.id, request)
             for warning in starter.execute(ports):
                 tell(warning)
         except BaseException as error:

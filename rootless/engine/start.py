@@ -48,8 +48,11 @@ _FLAGS = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUT
 class Starter:
     """A container on its way. After any failure `abort` must be called; it undoes all that is not in the store."""
 
-    def __init__(self, store: Store, mode: str, interactive: bool, tty: bool) -> None:
-        """Clone pid 1 and begin to map its ids. `mode` is the network's. Raises KernelError."""
+    def __init__(self, store: Store, mode: str, interactive: bool, tty: bool, own_streams: bool = False) -> None:
+        """Clone pid 1 and begin to map its ids. `mode` is the network's. With `own_streams` the container has ours.
+
+        Raises KernelError.
+        """
         self.store = store
         self.mode = mode
         self.tty = tty
@@ -57,11 +60,14 @@ class Starter:
         self.output = self.error = self.input = self.server = -1
         self.held = -1  # what holds the container (bundle.hold); the launcher's to set
         self.identity = self.driver = ""
+        self.logging: dict[str, Any] | None = None  # see logplace.sink_plan; the launcher's to set
         self._claims: list[Claim] = []  # volumes that nobody else may start with before ours has mounted them
         # Helpers outlive us for a moment: what the caller happened to have open is not for them.
         close_range(3, cloexec=True)
         stdio: list[int | None] = [None, None, None]
-        if not tty:
+        if own_streams:
+            stdio = [os.dup(fd) for fd in (0, 1, 2)]
+        elif not tty:
             self.output, out = os.pipe2(os.O_CLOEXEC)
             self.error, err = os.pipe2(os.O_CLOEXEC)
             stdio = [None, out, err]
@@ -227,6 +233,7 @@ class Starter:
             "input": self.input,
             "local_input": local_input,
             "log": log,
+            "logging": self.logging,
             "server": self.server,
             "held": self.held,
             "clients": clients,

@@ -1,4 +1,4 @@
-"""The container's log, in the format of Podman's `k8s-file` driver (Kubernetes' CRI log format):
+"""The container's log, by default in the format of Podman's `k8s-file` driver (Kubernetes' CRI log format):
 
 2024-01-02T03:04:05.123456789Z stdout F a whole line
 2024-01-02T03:04:05.123456789Z stdout P a piece of a line that goes on in the next entry of the same stream
@@ -9,33 +9,85 @@ from __future__ import annotations
 import posix as os
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    # (stream, time, output) -> whole lines of a log
+    Encode = Callable[[bytes, bytes, bytes], bytes]
+
+    class Log(Protocol):
+        """Where output goes. Bytes pass unchanged; what cannot be written is lost, and never holds up the container."""
+
+        def write(self, stream: bytes, data: bytes) -> None:
+            """Add output of `stream` (b"stdout", b"stderr"). One time stamp serves all the lines that came at once."""
+
+
+def open_sink(state: dict[str, Any]) -> Log | None:
+    """The log of a monitor's state: `log` is its descriptor or -1, `logging` what `engine.logplace.sink_plan` found."""
+    plan = state.get("logging")
+    if plan is not None and plan["driver"] == "journald":
+        from rootless.engine.monitor.journal import Journal
+
+        return Journal(plan["fields"])
+    if state["log"] < 0:
+        return None
+    encode: Encode = encode_cri
+    if plan is not None and plan["driver"] == "json-file":
+        from rootless.engine.monitor.json_log import encoder
+
+        encode = encoder(plan["attributes"])
+    if plan is not None and plan["size"]:
+        from rootless.engine.monitor.rotation import RotatingLog
+
+        return RotatingLog(state["log"], encode, plan["path"], plan["size"], plan["files"])
+    return LogFile(state["log"], encode)
+
+
+def encode_cri(stream: bytes, time: bytes, data: bytes) -> bytes:
+    """Output as lines of the CRI format."""
+    head = b"%s %s " % (time, stream)
+    lines, newline, rest = data.rpartition(b"\n")
+    entry = b""
+    if newline:
+        whole = head + b"F "
+        entry = whole + lines.replace(b"\n", b"\n" + whole) + b"\n"
+    if rest:
+        entry += head + b"P " + rest + b"\n"
+    return entry
+
 
 class LogFile:
-    """Appends what comes to a log. Bytes pass unchanged; `fd` is owned by the caller."""
+    """Appends what comes to a log; `fd` is owned by the caller. A disk that is full costs log entries."""
 
-    __slots__ = ("fd",)
+    __slots__ = ("_encode", "_torn", "fd")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, encode: Encode = encode_cri) -> None:
         self.fd = fd
+        self._encode = encode
+        self._torn = False  # the last line is not whole
 
     def write(self, stream: bytes, data: bytes) -> None:
-        """Add output of `stream` (b"stdout", b"stderr"). One time stamp serves all the lines that came at once.
+        """See Log."""
+        self.append(self._encode(stream, now(), data))
 
-        A disk that is full costs log entries, never the container.
-        """
-        nanoseconds = time.time_ns()
-        seconds, fraction = divmod(nanoseconds, 1_000_000_000)
-        head = b"%s.%09dZ %s " % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode(), fraction, stream)
-        lines, newline, rest = data.rpartition(b"\n")
-        entry = b""
-        if newline:
-            whole = head + b"F "
-            entry = whole + lines.replace(b"\n", b"\n" + whole) + b"\n"
-        if rest:
-            entry += head + b"P " + rest + b"\n"
+    def append(self, entry: bytes) -> bool:
+        """Add whole lines; False where they could not all be written."""
+        if self._torn:
+            entry = b"\n" + entry
+        view = memoryview(entry)
         try:
-            view = memoryview(entry)
             while view:
                 view = view[os.write(self.fd, view) :]
         except OSError:
-            pass
+            self._torn = self._torn if len(view) == len(entry) else entry[len(entry) - len(view) - 1] != 10
+            return False
+        self._torn = False
+        return True
+
+
+def now() -> bytes:
+    """This moment as logs write it: RFC 3339, UTC, with nanoseconds."""
+    seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
+    return b"%s.%09dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode(), fraction)

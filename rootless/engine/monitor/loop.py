@@ -14,7 +14,7 @@ import posix as os
 
 from rootless.engine.monitor.attach_server import Client, resize, tell_latecomers
 from rootless.engine.monitor.input import Input
-from rootless.engine.monitor.logfile import LogFile
+from rootless.engine.monitor.logfile import open_sink
 from rootless.engine.monitor.poller import Poller
 from rootless.engine.monitor.streams import POLLERR, POLLHUP, POLLIN, POLLOUT, Output, read
 
@@ -51,7 +51,7 @@ class Monitor:
         self.tty: bool = state["tty"]
         self.code: int | None = None  # exit code, 128+n for signal n
         self._poller = Poller()
-        self._log = LogFile(state["log"]) if state["log"] >= 0 else None
+        self._log = open_sink(state)
         self._sources: dict[int, int] = {}  # descriptor -> 1 standard output, 2 standard error
         for number, fd in ((1, state["output"]), (2, state["error"])):
             if fd >= 0:
