@@ -12,8 +12,21 @@ from storage.store import Store
 
 Test = Callable[[Container], bool]
 
-STATES = ("created", "initialized", "running", "paused", "stopping", "exited", "removing")
-_KEYS = ("ancestor", "before", "exited", "id", "label", "name", "network", "since", "status", "until", "volume")
+STATES = ("created", "initialized", "running", "paused", "stopping", "exited", "restarting", "removing")
+_KEYS = (
+    "ancestor",
+    "before",
+    "exited",
+    "id",
+    "label",
+    "name",
+    "network",
+    "restart-policy",
+    "since",
+    "status",
+    "until",
+    "volume",
+)
 
 
 def container_filter(store: Store, filters: list[str]) -> Test:
@@ -62,6 +75,8 @@ def _test(store: Store, key: str, value: str) -> Test:
 
         limit = moment_of(value)
         return lambda container: container.created < limit
+    if key == "restart-policy":
+        return lambda container: (container.restart.partition(":")[0] or "no") == value
     if key == "network":
         return lambda container: _network_of(container) == value
     return _with_volume(store, value)

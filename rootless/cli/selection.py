@@ -137,7 +137,7 @@ def _several(store: Store, opts: Opts, verb: str) -> list[Container]:
         passes = container_filter(store, wanted)
         containers = [container for container in containers if passes(container)]
     if vars(opts).get("running") or verb in ("stop", "kill"):
-        containers = [container for container in containers if container.alive]
+        containers = [container for container in containers if container.up]
     return containers
 
 

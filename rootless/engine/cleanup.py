@@ -88,6 +88,7 @@ def remove_container(
     from storage.drivers import remove_container_files
 
     namespace = user_namespace or store.user_namespace
+    _remove_cidfile(store, container_id)
     remove_run_directory(store, container_id)
     step("remove-run-directory")
     remove_container_files(store.layout.container(container_id), namespace)
@@ -95,6 +96,17 @@ def remove_container(
     if anonymous_volumes:
         _patiently(lambda: _remove_anonymous_volumes(store, container_id))
     _patiently(lambda: records.delete(store.db, container_id))
+
+
+def _remove_cidfile(store: Store, container_id: str) -> None:
+    row = store.db.execute(
+        "SELECT request FROM containers WHERE id = ? AND instr(request, '\"cidfile\"')", (container_id,)
+    ).fetchone()
+    if row is not None:
+        from rootless.engine.lifespan import remove_cidfile
+        from rootless.jsontext import loads
+
+        remove_cidfile(loads(row[0])["cidfile"], container_id)
 
 
 def _patiently(change: Callable[[], None]) -> None:

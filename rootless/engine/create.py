@@ -74,6 +74,10 @@ def create(store: Store, request: CreateRequest) -> str:
     """Make a container and leave it stopped; its id. Raises RootlessError, and then nothing was written."""
     draft = settle(store, request, starting=False)
     step("create-settled")
+    if request.replace:
+        from rootless.engine.lifespan import replace
+
+        replace(store, request, draft, starting=False)
     write(store, draft)
     step("create-written")
     try:
@@ -92,6 +96,10 @@ def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft
     `starting`: it is to run at once, so the ports that it publishes must be free now.
     """
     _check_words(request)
+    if request.needs_lifespan:
+        from rootless.engine import lifespan
+
+        lifespan.settle(store, request)
     image = resolve_image(store, request)
     settings: dict[str, Any] = image.config.get("config") or {}
     draft = Draft(new_id(), request, image)
@@ -100,7 +108,7 @@ def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft
 
         request.env, request.env_file = resolve(request.env, request.env_file), []
     _inherit(request, settings)
-    draft.ports = networking.parse_ports(request, draft.network[0], starting)
+    draft.ports = networking.parse_ports(request, draft.network[0], starting and not request.replace)
     networking.check(request, draft.network)
     mounts: list[dict[str, Any]] = []
     copied: list[str] = []
@@ -224,14 +232,15 @@ def write(store: Store, draft: Draft, monitor: tuple[int, int, str] = (0, 0, "")
         "auto_remove": int(request.rm),
         "driver": store.driver,
         "network": networking.as_column(*draft.network),
+        "restart": request.restart or "",
     }
     rows = (values, draft.image.diff_ids, draft.volumes)
     try:
-        request.name = records.insert(store.db, *rows, None if named else generate, draft.mounted)
+        request.name = records.insert(store.db, *rows, None if named else generate, draft.mounted, request.requires)
     except ConflictError:
         if request.name is None or not _has_gone(store, request.name):
             raise
-        request.name = records.insert(store.db, *rows, mounted=draft.mounted)
+        request.name = records.insert(store.db, *rows, mounted=draft.mounted, dependencies=request.requires)
 
 
 def _has_gone(store: Store, name: str) -> bool:

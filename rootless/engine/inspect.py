@@ -7,6 +7,8 @@ import time
 from rootless.engine.bundle import read_config
 from rootless.engine.cleanup import run_directory
 from rootless.engine.logplace import log_path
+from rootless.engine.records import dependencies
+from rootless.engine.restart import shown_policy
 from rootless.engine.signals import parse_signal, signal_name
 from rootless.engine.stop import DEFAULT_TIMEOUT
 from rootless.errors import StorageError
@@ -78,20 +80,20 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
         "StaticDir": directory,
         "OCIConfigPath": directory + "/config.json",
         "OCIRuntime": "rootless",
-        "ConmonPidFile": "",
-        "PidFile": "",
+        "ConmonPidFile": request.get("conmon_pidfile", ""),
+        "PidFile": request.get("pidfile", ""),
         "Name": container.name,
         "Driver": container.driver,
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "RestartCount": 0,
+        "RestartCount": container.restarts,
         "EffectiveCaps": (process.get("capabilities") or {}).get("effective"),
         "BoundingCaps": (process.get("capabilities") or {}).get("bounding"),
         "ExecIDs": [],
         "GraphDriver": _graph_driver(store, container, directory),
         "Mounts": request.get("inspected_mounts", []),
-        "Dependencies": [],
+        "Dependencies": dependencies(store.db, container.id),
         "NetworkSettings": _network_settings(container, ports, request),
         "Namespace": "",
         "IsInfra": False,
@@ -137,7 +139,7 @@ def _state(container: Container) -> dict[str, Any]:
         "Status": container.state,
         "Running": container.state in ("running", "stopping"),
         "Paused": container.state == "paused",
-        "Restarting": False,
+        "Restarting": container.state == "restarting",
         "OOMKilled": bool(container.oom_killed),
         "Dead": False,
         "Pid": container.pid,
@@ -231,13 +233,14 @@ def _config(
 
         entrypoint = parse_entrypoint(request["entrypoint"])
     command = request.get("command") or (None if "entrypoint" in request else image.get("Cmd"))
+    attached = [name.lower() for name in request.get("attach", [])]
     return {
         "Hostname": config.get("hostname", ""),
         "Domainname": "",
         "User": request.get("user", ""),
-        "AttachStdin": False,
-        "AttachStdout": False,
-        "AttachStderr": False,
+        "AttachStdin": "stdin" in attached,
+        "AttachStdout": "stdout" in attached,
+        "AttachStderr": "stderr" in attached,
         "Tty": request.get("tty", False),
         "OpenStdin": request.get("interactive", False),
         "StdinOnce": False,
@@ -253,7 +256,7 @@ def _config(
         "Annotations": config.get("annotations", {}),
         "StopSignal": signal_name(parse_signal(request.get("stop_signal") or "SIGTERM")),
         "CreateCommand": request.get("create_command"),
-        "Timeout": 0,
+        "Timeout": request.get("timeout", 0),
         "StopTimeout": request.get("stop_timeout", DEFAULT_TIMEOUT),
         "Passwd": False,
         "Umask": "0022",
@@ -290,9 +293,9 @@ def _host_config(
         },
         "NetworkMode": f"{mode}:{options}" if options else mode,
         "PortBindings": _port_map(ports),
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "RestartPolicy": shown_policy(container.restart),
         "AutoRemove": bool(container.auto_remove),
-        "AutoRemoveImage": False,
+        "AutoRemoveImage": request.get("rmi", False),
         "Annotations": None,
         "VolumeDriver": "",
         "VolumesFrom": request.get("volumes_from"),

@@ -43,6 +43,10 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
         whole = False
         try:
             draft = create.settle(store, request)
+            if request.replace:
+                from rootless.engine.lifespan import replace
+
+                replace(store, request, draft, True, tell)
             create.write(store, draft, myself())
             step("written")
             starter.held = create.make_directory(store, draft)
@@ -53,6 +57,10 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
             )
             log = open_log(store, draft.id, request)
             starter.logging = sink_plan(store, draft.id, request)
+            if request.pidfile or request.conmon_pidfile:
+                from rootless.engine.lifespan import write_pid_files
+
+                write_pid_files(request, starter.pid)
             for warning in starter.execute(draft.ports):
                 tell(warning)
         except BaseException as error:
@@ -70,8 +78,10 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
     return launch
 
 
-def existing_container(store: Store, container: Container, tell: Tell) -> Launcher:
-    """What runs a container that does not run now; it raises OvertakenError where another starts or removes it."""
+def existing_container(store: Store, container: Container, tell: Tell, again: bool = False) -> Launcher:
+    """What runs a container that does not run now; it raises OvertakenError where another starts or removes it.
+
+    `again`: it is its restart policy that starts it."""
     from rootless.engine.request import CreateRequest
     from rootless.jsontext import loads
 
@@ -89,7 +99,8 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
         try:
             starter.held = hold(store.layout.container(container.id))
             pid, start, realm = myself()
-            if not records.update_if(store.db, container, monitor_pid=pid, monitor_start=start, boot_id=realm):
+            by = {} if again else {"restarts": 0, "stopped": 0}
+            if not records.update_if(store.db, container, monitor_pid=pid, monitor_start=start, boot_id=realm, **by):
                 raise OvertakenError(f"starting {container.name}: somebody else has just started or removed it")
         except BaseException:
             starter.abort()
@@ -102,6 +113,10 @@ def existing_container(store: Store, container: Container, tell: Tell) -> Launch
             starter.launch(container.id, container.driver, config, layers, request, container.name, options, ports)
             log = open_log(store, container.id, request)
             starter.logging = sink_plan(store, container.id, request)
+            if request.pidfile or request.conmon_pidfile:
+                from rootless.engine.lifespan import write_pid_files
+
+                write_pid_files(request, starter.pid)
             for warning in starter.execute(ports):
                 tell(warning)
         except BaseException as error:

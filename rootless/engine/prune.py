@@ -34,7 +34,7 @@ def prune_containers(store: Store, passes: Callable[[Container], bool], tell: Ca
     pruned = Pruned()
     for one, size in zip(found, sizes_of(places, store.user_namespace), strict=True):
         try:
-            taken = take(store, one, volumes=False)
+            taken = take(store, one, volumes=False, needed=False)
         except (RootlessError, OSError) as error:
             pruned.failures[one.name] = error
             continue

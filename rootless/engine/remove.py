@@ -10,6 +10,7 @@ from rootless.engine.recover import find, settled
 from rootless.errors import ConflictError, NotFoundError
 from rootless.faults import step
 from rootless.kernel.pidfd import myself
+from storage.database import transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +37,11 @@ def remove(
         while True:
             if force or container.state == records.REMOVING:
                 container = settled(store, container)  # others may be starting it, or removing it as we are
+            if needed_by := records.dependents(store.db, container.id):
+                raise _needed(container, needed_by)
             if container.alive or container.monitor_pid:
                 container = _ended(store, container, force, timeout, tell)
-            if take(store, container, volumes or bool(container.auto_remove)):
+            if take(store, container, volumes or bool(container.auto_remove), needed=False):
                 break
             container = find(store, container.id)  # somebody else was faster
     except NotFoundError:
@@ -46,21 +49,25 @@ def remove(
     return container.id
 
 
-def take(store: Store, container: Container, volumes: bool) -> bool:
+def take(store: Store, container: Container, volumes: bool, needed: bool = True) -> bool:
     """Remove a container that has no process, with `volumes` also those that only it uses and that have no name; False
-    where its row is not what it was, and nothing was done."""
+    where its row is not what it was, and nothing was done. `needed`: even if other containers need it; else that is a
+    ConflictError."""
     held = hold(store.layout.container(container.id))
     try:
         pid, start, realm = myself()
-        taken = records.update_if(
-            store.db,
-            container,
-            state=records.REMOVING,
-            monitor_pid=pid,
-            monitor_start=start,
-            boot_id=realm,
-            auto_remove=int(volumes),  # so that whoever must finish this knows
-        )
+        with transaction(store.db):
+            if not needed and (needed_by := records.dependents(store.db, container.id)):
+                raise _needed(container, needed_by)
+            taken = records.update_if(
+                store.db,
+                container,
+                state=records.REMOVING,
+                monitor_pid=pid,
+                monitor_start=start,
+                boot_id=realm,
+                auto_remove=int(volumes),  # so that whoever must finish this knows
+            )
         if taken:
             step("removing")
             cleanup.remove_container(store, container.id, volumes)
@@ -70,10 +77,35 @@ def take(store: Store, container: Container, volumes: bool) -> bool:
             os.close(held)
 
 
+def _needed(container: Container, by: list[Container]) -> ConflictError:
+    return ConflictError(
+        f"removing {container.name}: it has dependent containers which must be removed before it: "
+        + ", ".join(one.name for one in by),
+        f"all of them at once: rootless rm --depend {container.name}",
+    )
+
+
+def with_dependents(store: Store, reference: str) -> list[str]:
+    """The ids of all containers that need this one, each before those that it needs itself, and its own in the end.
+
+    Raises NotFoundError."""
+    found: list[str] = []
+
+    def visit(container: Container) -> None:
+        if container.id in found:
+            return
+        for one in records.dependents(store.db, container.id):
+            visit(one)
+        found.append(container.id)
+
+    visit(find(store, reference))
+    return found
+
+
 def _ended(store: Store, container: Container, force: bool, timeout: int | None, tell: Tell | None) -> Container:
     if not force:
         raise ConflictError(
-            f"removing {container.name}: it is running",
+            f"removing {container.name}: it is {'restarting' if container.state == records.RESTARTING else 'running'}",
             f"rootless stop {container.name}, or rootless rm --force {container.name}",
             exit_code=2,
         )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _LISTS = (
     "add_host",
+    "attach",  # stdin, stdout, stderr
     "cap_add",
     "cap_drop",
     "create_command",  # the whole command line
@@ -28,17 +29,19 @@ _LISTS = (
     "log_opt",
     "mount",
     "publish",
+    "requires",  # once made: ids of containers
     "security_opt",
     "tmpfs",
     "ulimit",
     "volume",
     "volumes_from",
 )
-_FLAGS = ("init", "interactive", "no_hosts", "privileged", "quiet", "read_only", "rm", "tty")
+_FLAGS = ("init", "interactive", "no_hosts", "privileged", "quiet", "read_only", "replace", "rm", "rmi", "tty")
 _TEXTS = (
     "arch",
     "authfile",
     "cidfile",
+    "conmon_pidfile",
     "entrypoint",  # None: the image's; a command, or a JSON list
     "hostname",
     "image_volume",  # None: anonymous
@@ -46,8 +49,10 @@ _TEXTS = (
     "name",
     "network",  # None: slirp4netns
     "os",
+    "pidfile",
     "platform",
     "pull",  # missing, always, never, newer; None: missing
+    "restart",  # None, or restart.parse_policy
     "shm_size",
     "stop_signal",
     "user",
@@ -61,9 +66,10 @@ _UNKEPT = ("authfile", "display", "patience", "read_only_tmpfs", "tls_verify")
 class CreateRequest:
     """The options of one container. Fields that nobody sets are empty: [], False, None, and "" for `image`.
 
-    `stop_timeout` is in seconds. Field names are those of the command line's options, so `from_options` copies.
-    For a pull, where one is needed: `display` makes what shows its progress, `patience` says how often it is tried,
-    `tls_verify` None leaves to the configuration. `read_only_tmpfs`: None is True.
+    `stop_timeout` and `timeout` (how long it may run) are in seconds. Field names are those of the command line's
+    options, so `from_options` copies. For a pull, where one is needed: `display` makes what shows its progress,
+    `patience` says how often it is tried, `tls_verify` None leaves to the configuration. `read_only_tmpfs`: None is
+    True.
     """
 
     __slots__ = (
@@ -75,6 +81,7 @@ class CreateRequest:
         "patience",
         "read_only_tmpfs",
         "stop_timeout",
+        "timeout",
         "tls_verify",
     )
 
@@ -84,6 +91,7 @@ class CreateRequest:
         read_only_tmpfs: bool | None
         tls_verify: bool | None
         add_host: list[str]
+        attach: list[str]
         cap_add: list[str]
         cap_drop: list[str]
         command: list[str]
@@ -99,6 +107,7 @@ class CreateRequest:
         log_opt: list[str]
         mount: list[str]
         publish: list[str]
+        requires: list[str]
         security_opt: list[str]
         tmpfs: list[str]
         ulimit: list[str]
@@ -110,11 +119,14 @@ class CreateRequest:
         privileged: bool
         quiet: bool
         read_only: bool
+        replace: bool
         rm: bool
+        rmi: bool
         tty: bool
         arch: str | None
         authfile: str | None
         cidfile: str | None
+        conmon_pidfile: str | None
         entrypoint: str | None
         hostname: str | None
         image_volume: str | None
@@ -122,8 +134,10 @@ class CreateRequest:
         name: str | None
         network: str | None
         os: str | None
+        pidfile: str | None
         platform: str | None
         pull: str | None
+        restart: str | None
         shm_size: str | None
         stop_signal: str | None
         user: str | None
@@ -139,9 +153,16 @@ class CreateRequest:
             setattr(self, name, None)
         self.image = image
         self.stop_timeout: int | None = None
+        self.timeout: int | None = None
         self.display = self.patience = self.read_only_tmpfs = self.tls_verify = None
         for name, value in fields.items():
             setattr(self, name, value)
+
+    @property
+    def needs_lifespan(self) -> bool:
+        """Whether `engine.lifespan` has something to say about it."""
+        asked = self.restart or self.replace or self.rmi or self.attach or self.requires
+        return bool(asked or self.pidfile or self.conmon_pidfile)
 
     @classmethod
     def from_options(cls, options: Any) -> CreateRequest:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rootless.engine.launchers import Launcher, Tell
     from rootless.engine.records import Container
     from rootless.engine.request import CreateRequest
+    from rootless.engine.start import Starter
     from storage.store import Store
 
 
@@ -27,14 +28,24 @@ def run_foreground(
 
     `tell` is given warnings. Raises RootlessError where it could not be started.
     """
+    if request.requires:
+        _start_needed(store, request, tell)
     launcher = new_container(store, request, tell)
     if request.tty:
         return _follow_child(store, launcher, request.interactive, detach_keys, sig_proxy)
-    return _be_monitor(store, launcher, request.interactive, sig_proxy)
+    streams = [0, 1, 2] if request.interactive else [1, 2]
+    if request.attach:
+        from rootless.engine.lifespan import streams_of
+
+        streams = streams_of(request)
+        request.interactive = request.interactive or 0 in streams
+    return watch(store, launcher(), 0, streams, sig_proxy)
 
 
 def run_detached(store: Store, request: CreateRequest, tell: Tell) -> str:
     """Make a container and leave it running; its id. Raises RootlessError where it could not be started."""
+    if request.requires:
+        _start_needed(store, request, tell)
     return _in_child(store, new_container(store, request, tell), [])[0]
 
 
@@ -44,7 +55,7 @@ def start_detached(store: Store, reference: str, tell: Tell) -> str:
     Raises NotFoundError, ConflictError, RootlessError.
     """
     while True:
-        container = _startable(store, reference)
+        container = _startable(store, reference, tell)
         if container.alive:
             return container.id
         try:
@@ -66,7 +77,7 @@ def start_attached(
     from rootless.jsontext import loads
 
     while True:
-        container = _startable(store, reference)
+        container = _startable(store, reference, tell)
         if container.alive:
             from rootless.engine.attach import attach
 
@@ -75,17 +86,34 @@ def start_attached(
         try:
             if CreateRequest.from_plain(loads(container.request)).tty:
                 return _follow_child(store, launcher, interactive, detach_keys, sig_proxy)
-            return _be_monitor(store, launcher, interactive, sig_proxy)
+            return watch(store, launcher(), 0, [0, 1, 2] if interactive else [1, 2], sig_proxy)
         except OvertakenError:
             continue
 
 
-def _startable(store: Store, reference: str) -> Container:
+def _start_needed(store: Store, request: CreateRequest, tell: Tell) -> None:
+    from rootless.engine import lifespan
+
+    lifespan.settle(store, request)
+    for needed in request.requires:
+        lifespan.start_one_needed(store, needed, request.name or "the container", tell)
+
+
+def _startable(store: Store, reference: str, tell: Tell) -> Container:
     from rootless.engine import records
     from rootless.engine.recover import find, settled
     from rootless.errors import ConflictError
 
     container = settled(store, find(store, reference))
+    while container.state == records.RESTARTING:  # the user does not want to wait so long
+        from rootless.engine.restart import end
+
+        end(store, container)
+        container = settled(store, find(store, container.id))
+    if not container.alive and '"requires"' in container.request:
+        from rootless.engine.lifespan import start_needed
+
+        start_needed(store, container, tell)
     if container.state in (records.REMOVING, records.PAUSED):
         raise ConflictError(f"starting {container.name}: it is {container.state}")
     return container
@@ -94,9 +122,17 @@ def _startable(store: Store, reference: str) -> Container:
 # Who stays with it
 
 
-def _be_monitor(store: Store, launcher: Launcher, local_input: bool, sig_proxy: bool) -> int:
-    starter, log, auto_remove = launcher()
-    state = starter.monitor_state(auto_remove, log, local_input, [])
+def watch(store: Store, launched: tuple[Starter, int, bool], delay: float, streams: list[int], sig_proxy: bool) -> int:
+    """Be the monitor of a container in the foreground until it has ended; its exit code.
+
+    `streams`: those of ours that take part. `delay`: seconds that its restart policy has waited before it was started,
+    0 where a user has. Where the policy starts it again this process executes itself anew (`monitor.again`).
+    """
+    starter, log, auto_remove = launched
+    state = starter.monitor_state(auto_remove, log, 0 in streams, [])
+    state["delay"] = delay
+    state["streams"] = [number for number in streams if number]
+    state["foreground"] = {"streams": streams, "sig_proxy": sig_proxy}
     from rootless.engine.monitor.finish import finish
     from rootless.engine.monitor.loop import Monitor
 
@@ -105,7 +141,12 @@ def _be_monitor(store: Store, launcher: Launcher, local_input: bool, sig_proxy: 
         monitor.proxy_signals()
     else:
         monitor.end_on_signals()
-    return monitor.run()
+    code = monitor.run()
+    if state["pause"] is not None:
+        from rootless.engine.monitor.again import live_on
+
+        live_on(state, code)
+    return code
 
 
 def _follow_child(store: Store, launcher: Launcher, interactive: bool, detach_keys: str | None, sig_proxy: bool) -> int:

@@ -61,6 +61,7 @@ class Starter:
         self.held = -1  # what holds the container (bundle.hold); the launcher's to set
         self.identity = self.driver = ""
         self.logging: dict[str, Any] | None = None  # see logplace.sink_plan; the launcher's to set
+        self.request: CreateRequest | None = None
         self._claims: list[Claim] = []  # volumes that nobody else may start with before ours has mounted them
         # Helpers outlive us for a moment: what the caller happened to have open is not for them.
         close_range(3, cloexec=True)
@@ -106,6 +107,7 @@ class Starter:
         store, launch = self.store, self._launch
         self.identity = container_id
         self.driver = driver
+        self.request = request
         layout = store.layout
         container_dir = layout.container(container_id)
         run_directory = cleanup.make_run_directory(store, container_id)
@@ -206,8 +208,14 @@ class Starter:
         """What the monitor knows, in values that marshal takes; -1 for a descriptor that is not there.
 
         `output`, `error`, `input`: our ends of the container's streams (one master descriptor for a terminal).
-        `clients`: attached connections. `rootfs`: pidfd of the process that serves the root file system.
+        `clients`: attached connections. `rootfs`: pidfd of the process that serves the root file system. `since` is
+        when it began to run (time.monotonic), `delay` what was waited before that, `timeout` how many seconds it may
+        run, 0 for ever; `pause` becomes the seconds until it is started again (None: it is not), in the foreground with
+        the arguments `foreground` of `run.watch`. `policy`: whether its restart policy may keep it from being removed.
+        `remove_image`: the image that goes with it, or "".
         """
+        request = self.request
+        assert request is not None
         helper = None
         if self.helper is not None:
             both = (self.helper.pid, self.helper.forwarder)
@@ -240,6 +248,13 @@ class Starter:
             "helper": helper,
             "rootfs": self._serving_process(),
             "auto_remove": auto_remove,
+            "policy": bool(request.restart),
+            "since": time.monotonic(),
+            "delay": 0.0,
+            "pause": None,
+            "foreground": None,
+            "timeout": request.timeout or 0,
+            "remove_image": request.image if request.rmi else "",
         }
 
     def _serving_process(self) -> int:

@@ -36,6 +36,12 @@ def stop(store: Store, reference: str, timeout: int | None = None, tell: Tell | 
 
     `tell` is given a warning where waiting was in vain."""
     container = settled(store, find(store, reference))
+    while container.state == records.RESTARTING:
+        from rootless.engine.restart import end
+
+        if end(store, container):
+            return
+        container = settled(store, find(store, container.id))
     if not container.alive:
         return
     need_here(container, "stopping")
@@ -43,13 +49,13 @@ def stop(store: Store, reference: str, timeout: int | None = None, tell: Tell | 
     number = parse_signal(request.get("stop_signal") or "SIGTERM")
     if timeout is None:
         timeout = request.get("stop_timeout", DEFAULT_TIMEOUT)
-    if container.state == records.RUNNING:
-        records.update_if(store.db, container, state=records.STOPPING)
+    stopping = {"state": records.STOPPING} if container.state == records.RUNNING else {}
+    records.update_if(store.db, container, stopped=1, **stopping)
     try:
         _end(store, container, number, timeout, tell)
     except BaseException:  # Ctrl-C: nobody is stopping it any more
         if container.state == records.STOPPING:
-            records.update_if(store.db, container, state=records.RUNNING)
+            records.update_if(store.db, container, state=records.RUNNING, stopped=0)
         raise
 
 
@@ -60,6 +66,13 @@ def kill(store: Store, reference: str, signal: str = "KILL") -> None:
     """
     number = parse_signal(signal)
     container = find(store, reference)
+    if container.restart and (container.alive or container.state == records.RESTARTING):
+        from rootless.engine.restart import end, ends_policy
+
+        if ends_policy(container, number, parse_signal(loads(container.request).get("stop_signal") or "SIGTERM")):
+            if container.state == records.RESTARTING and end(store, container):
+                return
+            records.update(store.db, container.id, stopped=1)
     if not container.alive:
         raise ConflictError(f"sending {signal_name(number)} to {container.name}: it is not running ({container.state})")
     need_here(container, f"sending {signal_name(number)} to")
@@ -130,7 +143,7 @@ def wait(store: Store, reference: str, conditions: list[str] | None = None, inte
     container = find(store, reference)
     wanted = {"exited" if word == "stopped" else word for word in conditions or ["exited"]}
     while True:
-        if "exited" in wanted and container.state in (records.EXITED, records.CREATED):
+        if "exited" in wanted and container.state in (records.EXITED, records.CREATED, records.RESTARTING):
             return container.exit_code
         if container.state in wanted:
             return -1

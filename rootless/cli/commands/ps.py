@@ -109,6 +109,8 @@ def status(container: Container, now: float) -> str:
     state = container.state
     if state == "running":
         return f"Up {human_duration(now - container.started)}"
+    if state == "restarting":
+        return f"Restarting ({container.exit_code}) {ago(container.finished, now)}"
     if state == "exited":
         return f"Exited ({container.exit_code}) {ago(container.finished, now)}"
     return state.capitalize()
@@ -203,7 +205,7 @@ def _json(container: Container, sizes: Sizes) -> dict[str, Any]:
         "Pod": "",
         "PodName": "",
         "Ports": published or None,
-        "Restarts": 0,
+        "Restarts": container.restarts,
         "Size": {"rootFsSize": sizes[container.id][1], "rwSize": sizes[container.id][0]} if sizes else None,
         "StartedAt": int(container.started) or _NEVER,
         "State": container.state,

@@ -6,6 +6,7 @@ from rootless.cli.failures import warn, warn_of_no_terminal
 from rootless.cli.output import write
 from rootless.cli.requests import create_request
 from rootless.engine.run import run_detached, run_foreground
+from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ def command(settings: Settings, opts: Opts) -> int:
     request = create_request(opts)
     store = settings.store()
     if opts.detach:
+        if opts.attach:
+            raise UsageError("--attach and --detach contradict each other", "leave one of them out")
         write(run_detached(store, request, warn) + "\n")
         return 0
     warn_of_no_terminal(opts)

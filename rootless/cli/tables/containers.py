@@ -140,6 +140,7 @@ TABLE = {
         (
             _ALL,
             _CIDFILE,
+            Option("--depend", BOOL, "Remove the containers that need them too"),
             Option("--filter", LIST, "Only those that match", metavar="KEY=VALUE"),
             Option("--force -f", BOOL, "Kill those that run; do not mind those that are gone"),
             Option("--ignore -i", BOOL, "Do not mind those that are gone"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rootless.cli.options import ANY, BOOL, CHOICE, CSV, LIST, STR, UINT, Argument, Command, Option
+from rootless.cli.tables import lifespan
 
 PULL = ("always", "missing", "never", "newer")
 IMAGE_VOLUMES = ("anonymous", "bind", "tmpfs", "ignore")
@@ -59,8 +60,6 @@ _SHARED = (
         "--security-opt", LIST, "Set a security option (seccomp=, no-new-privileges, mask=, unmask=)", metavar="OPTION"
     ),
     Option("--shm-size", STR, "Size of /dev/shm", metavar="SIZE"),
-    Option("--stop-signal", STR, "Signal that `stop` sends first", metavar="SIGNAL"),
-    Option("--stop-timeout", UINT, "Seconds that `stop` waits before it kills", metavar="SECONDS"),
     Option("--tls-verify", BOOL, "Ask for https and a valid certificate when pulling", None),
     Option("--tmpfs", LIST, "Mount a file system in memory", metavar="PATH[:OPTIONS]"),
     Option("--tty -t", BOOL, "Give the container a terminal"),
@@ -70,6 +69,7 @@ _SHARED = (
     Option("--volume -v", LIST, "Mount a directory or a volume", metavar="SOURCE:PATH[:OPTIONS]"),
     Option("--volumes-from", LIST, "Mount what another container mounts", metavar="CONTAINER[:ro]"),
     Option("--workdir -w", STR, "Directory to start in", metavar="DIR"),
+    *lifespan.SHARED,
 )
 
 _IMAGE = (Argument("image", completes="image"), Argument("command", ANY, "COMMAND..."))
@@ -88,6 +88,7 @@ TABLE = {
         "Make a container and run it.",
         (
             *_SHARED,
+            *lifespan.RUN_ONLY,
             Option("--detach -d", BOOL, "Leave it running and print its id"),
             Option("--detach-keys", STR, "Keys that leave a terminal without ending the container", metavar="KEYS"),
             Option("--sig-proxy", BOOL, "Pass signals on to the container (default: yes)", True),

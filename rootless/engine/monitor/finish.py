@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from rootless.engine.records import Container
     from rootless.kernel.userns import UserNamespace
     from storage.store import Store
 
@@ -24,24 +25,61 @@ def _store(state: dict[str, Any]) -> Store:
 
 
 def finish(state: dict[str, Any], code: int, store: Store | None = None) -> None:
-    """Record that the container of this monitor has ended with exit code `code`, and clean up after it."""
+    """Record that the container of this monitor has ended with exit code `code`, and clean up after it.
+
+    Sets state["pause"] where its restart policy starts it again.
+    """
     if store is None:
         store = _store(state)
     step("ended")
     _stop_helper(state)
     container_id: str = state["id"]
-    if state["auto_remove"]:
-        cleanup.remove_container(store, container_id, True, lambda: _namespace(state))
+    if state["auto_remove"] and not state["policy"]:
+        _remove(store, state)
         return
-    gone = {"pid": 0, "pid_start": 0, "monitor_pid": 0, "monitor_start": 0}
-    changes = {"state": records.EXITED, "exit_code": code, "finished": time.time(), **gone}
+    changes: dict[str, Any] = {"exit_code": code, "finished": time.time(), "pid": 0, "pid_start": 0}
     while True:
         container = records.get(store.db, container_id)
         if container is None or container.monitor_pid != os.getpid():
             return  # somebody took us for dead
+        state["pause"] = _pause(container, state, code) if container.restart else None
+        if state["pause"] is not None:
+            changes["state"] = records.RESTARTING
+        elif state["auto_remove"]:
+            _remove(store, state)
+            return
+        else:
+            changes |= {"state": records.EXITED, "monitor_pid": 0, "monitor_start": 0}
         if cleanup.record_end(store, container, changes):
             break  # else `stop` has just changed the state
     step("recorded")
+
+
+def _pause(container: Container, state: dict[str, Any], code: int) -> float | None:
+    """As `restart.pause_before`."""
+    from rootless.engine.restart import pause_before
+
+    if state.get("asked"):
+        return None
+    pause = pause_before(container, code, time.monotonic() - state["since"], state["delay"])
+    if pause is not None and state["foreground"] is None:
+        import _signal  # type: ignore[import-not-found]
+
+        from rootless.engine.monitor.loop import ENDING
+
+        # Whoever ends the policy says so with one of them, which must still be there when we wait for it.
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)
+    return pause
+
+
+def _remove(store: Store, state: dict[str, Any]) -> None:
+    cleanup.remove_container(store, state["id"], True, lambda: _namespace(state))
+    if state["remove_image"]:
+        from rootless.engine.lifespan import remove_image
+
+        failure = remove_image(store, state["remove_image"])
+        if failure and state["foreground"] is not None:
+            os.write(2, f"Warning: {failure}\n".encode(errors="backslashreplace"))
 
 
 def _namespace(state: dict[str, Any]) -> UserNamespace:

@@ -68,12 +68,17 @@ def _live(launch: Callable[[], tuple[State, Any]], report: int) -> NoReturn:
             pass
         os.close(report)
         step("reported")
-        try:
-            become_lean(state)
-        except OSError:  # no memory for it, or an interpreter that was replaced in this moment
-            code = _stay(state)
+        code = live(state)
     finally:
         os._exit(code)
+
+
+def live(state: State) -> int:
+    """Be the monitor of a container that runs, as the lean interpreter if that can be; the exit code."""
+    try:
+        become_lean(state)
+    except OSError:  # no memory for it, or an interpreter that was replaced in this moment
+        return _stay(state)
 
 
 def _stay(state: State) -> int:
@@ -83,22 +88,32 @@ def _stay(state: State) -> int:
 
     monitor = Monitor(state, end=finish if state["server"] != -1 else None)
     monitor.proxy_signals()
-    return monitor.run()
+    code = monitor.run()
+    if state.get("pause") is not None:
+        from rootless.engine.monitor.again import live_on
+
+        live_on(state, code)
+    return code
 
 
 def become_lean(state: State) -> NoReturn:
-    """Execute `lean.py` with this state. Raises OSError."""
+    """Execute `lean.py` as the monitor with this state. Raises OSError."""
+    kept = {*[state[name] for name in _DESCRIPTORS], *state["clients"]}
+    if state["helper"] is not None:
+        kept |= {*state["helper"]["pidfds"], state["helper"]["exit_fd"]}
+    execute(state, kept)
+
+
+def execute(state: State, kept: set[int]) -> NoReturn:
+    """Execute `lean.py` with this state, of our descriptors with those in `kept` alone. Raises OSError."""
     here = os.path.dirname(os.path.abspath(__file__))
     root = here.rsplit("/", 3)[0]
     # storage and network lie beside rootless, or where an editable installation put them
     state["path"] = [root, *[entry for entry in sys.path if entry not in ("", root)]]
     memory = os.memfd_create("state", 0)
     os.write(memory, marshal.dumps(state))
-    kept = {memory, *[state[name] for name in _DESCRIPTORS], *state["clients"]}
-    if state["helper"] is not None:
-        kept |= {*state["helper"]["pidfds"], state["helper"]["exit_fd"]}
     close_range(3, cloexec=True)  # what the caller happened to have open is not for us to keep
-    for fd in kept:
+    for fd in (memory, *kept):
         if fd >= 0:
             os.set_inheritable(fd, True)
     # The interpreter itself, not the link to it in a virtual environment: nothing of that is needed.

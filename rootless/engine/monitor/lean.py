@@ -2,7 +2,7 @@
 
 DESCRIPTOR is a memory file with the marshalled state (see `rootless.engine.monitor.handover`). Root and name are there
 for people who look at `ps`. Nothing is imported here that watching a container does not need; the database comes when
-the container has ended.
+the container has ended. Also the monitor of one that has ended, which waits to start it again (`monitor.again`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,17 @@ def _finish(state: dict[str, object], code: int) -> None:
 if __name__ == "__main__":
     given = _state(int(sys.argv[1]))
     sys.path[:] = given["path"]  # type: ignore[call-overload]
+    if "code" in given:
+        from rootless.engine.monitor.again import wait_and_start
+
+        wait_and_start(given)
     from rootless.engine.monitor.loop import Monitor
 
     monitor = Monitor(given, end=_finish if given["server"] != -1 else None)
     monitor.proxy_signals()
-    posix._exit(monitor.run())
+    code = monitor.run()
+    if given.get("pause") is not None:
+        from rootless.engine.monitor.again import live_on
+
+        live_on(given, code)
+    posix._exit(code)

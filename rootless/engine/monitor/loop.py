@@ -31,6 +31,8 @@ PROXIED = tuple(
     getattr(_signal, name)
     for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCONT", "SIGWINCH")
 )
+# By these a user ends a container for good, whatever its restart policy.
+ENDING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 _DEADLY = tuple(number for number in PROXIED if number not in (_signal.SIGCONT, _signal.SIGWINCH))
 
 
@@ -57,7 +59,7 @@ class Monitor:
             if fd >= 0:
                 os.set_blocking(fd, False)
                 self._sources[fd] = number
-        self._locals = {1: Output(1), 2: Output(2)} if local else {}
+        self._locals = {number: Output(number) for number in state.get("streams", (1, 2))} if local else {}
         self._input = Input(self._poller, state["input"], self.tty, local and state["local_input"], self._input_changed)
         self._paused = False  # an output is blocked: the container is not read
         self._server = _socket.socket(fileno=state["server"]) if state["server"] >= 0 else None
@@ -81,10 +83,22 @@ class Monitor:
                 if number in _DEADLY:
                     self.code = 128 + number
             elif self.code is None:  # so it is our child and not yet waited for: its number is its own
-                os.kill(self.pid, number if sent is None else sent)
+                os.kill(self.pid, self._insisted(number) if sent is None else sent)
+                if number in ENDING:
+                    self.state["asked"] = True
 
         for number in numbers:
             _signal.signal(number, answer)
+
+    def _insisted(self, number: int) -> int:
+        """The signal to send for one that we were sent: a process that is traced, by one in its container, gets none
+        but KILL without the tracer's consent, so the second that should end it is that."""
+        if number in ENDING and self.state.get("asked"):
+            from rootless.engine.monitor.reap import stands_still
+
+            if stands_still(self.pid):
+                return int(_signal.SIGKILL)
+        return number
 
     def run(self) -> int:
         """Watch until the container has ended and that is recorded and told; its exit code (128+n for signal n)."""
@@ -100,6 +114,8 @@ class Monitor:
                 self._poller.watch(fd, POLLIN, self._helper_ended)
         if self.state["rootfs"] >= 0:
             self._poller.watch(self.state["rootfs"], POLLIN, self._rootfs_ended)
+        if self.state.get("timeout"):
+            self._poller.after(self.state["timeout"], self._time_is_up)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
         while self.code is None:
             self._poller.once()
@@ -243,6 +259,10 @@ class Monitor:
             self._arrange()  # the container may have waited for this client alone
 
     # Ends
+
+    def _time_is_up(self) -> None:
+        if self.code is None and not self._withheld:
+            os.kill(self.pid, _signal.SIGKILL)
 
     def _helper_ended(self, events: int) -> None:
         from rootless.engine.monitor.finish import note_helper_end

@@ -8,6 +8,11 @@ import posix as os
 _EXIT_CODE = 52  # the number of the field in /proc/PID/stat
 
 
+def stands_still(pid: int) -> bool:
+    """Whether a child is traced, and waits for its tracer."""
+    return _fields(pid)[:1] == [b"t"]
+
+
 def exit_code(pid: int) -> int | None:
     """The exit code (128+n for signal n) of a child, whose number stays its own; None while nobody tells us."""
     ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
@@ -17,13 +22,19 @@ def exit_code(pid: int) -> int | None:
 
 
 def _code_of_traced(pid: int) -> int | None:
-    try:
-        stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # where /proc shows nothing of others' processes
-        return None
-    fields = os.read(stat, 4096).rpartition(b")")[2].split()
-    os.close(stat)
-    if fields[0] != b"Z":
+    fields = _fields(pid)
+    if fields[:1] != [b"Z"]:
         return None
     status = int(fields[_EXIT_CODE - 3])
     return 128 + (status & 0x7F) if status & 0x7F else status >> 8
+
+
+def _fields(pid: int) -> list[bytes]:
+    """/proc/PID/stat from the state letter on; [] where /proc shows nothing of others' processes."""
+    try:
+        stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    fields = os.read(stat, 4096).rpartition(b")")[2].split()
+    os.close(stat)
+    return fields

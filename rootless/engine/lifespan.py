@@ -1,0 +1,137 @@
+"""Options that say when a container begins and ends: restart policies, containers that it needs or takes the place of,
+files that tell its process ids. Loaded where one of them is used."""
+
+from __future__ import annotations
+
+import os
+
+from rootless.engine import records
+from rootless.engine.restart import parse_policy
+from rootless.errors import NotFoundError, RootlessError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.engine.create import Draft
+    from rootless.engine.records import Container
+    from rootless.engine.request import CreateRequest
+    from rootless.engine.start import Tell
+    from storage.store import Store
+
+_STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
+
+
+def settle(store: Store, request: CreateRequest) -> None:
+    """Check these options and make them definite. Raises UsageError, NotFoundError for a container that is needed and
+    is not there."""
+    policy = parse_policy(request.restart)
+    request.restart = policy or None
+    if request.rm and policy and not policy.startswith("on-failure"):
+        raise UsageError(
+            f"--rm and --restart {policy} contradict each other", "with --rm, use --restart on-failure[:N], or none"
+        )
+    if request.replace and request.name is None:
+        raise UsageError("--replace: which container? It needs --name")
+    if request.rmi and not request.rm:
+        raise UsageError("--rmi: the image cannot be removed as long as the container is kept", "add --rm")
+    if request.tty and request.attach and 1 not in streams_of(request):
+        raise UsageError("--attach without stdout: a terminal is one stream for both directions", "add --attach stdout")
+    streams_of(request)
+    request.pidfile = _place(request.pidfile, "--pidfile")
+    request.conmon_pidfile = _place(request.conmon_pidfile, "--conmon-pidfile")
+    request.requires = list(dict.fromkeys(_needed(store, name) for name in request.requires))
+
+
+def streams_of(request: CreateRequest) -> list[int]:
+    """The streams that --attach names, as descriptors. Raises UsageError."""
+    for name in request.attach:
+        if name.lower() not in _STREAMS:
+            raise UsageError(f"--attach {name}: not a stream", f"one of: {' '.join(_STREAMS)}")
+    return sorted({_STREAMS[name.lower()] for name in request.attach})
+
+
+def _place(path: str | None, option: str) -> str | None:
+    if not path:
+        return None
+    path = os.path.abspath(path)
+    if os.path.isdir(path) or not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
+        raise UsageError(f"{option} {path}: no file can be written there")
+    return path
+
+
+def _needed(store: Store, name: str) -> str:
+    from rootless.engine.recover import find
+
+    try:
+        return find(store, name).id
+    except NotFoundError as error:
+        raise NotFoundError(f"--requires {name}: there is no such container", error.hint) from None
+
+
+def replace(store: Store, request: CreateRequest, draft: Draft, starting: bool, tell: Tell | None = None) -> None:
+    """Remove the container that has the name of the one to come. `starting`: its ports must be free then."""
+    from rootless.engine.remove import remove
+
+    assert request.name is not None
+    try:
+        remove(store, request.name, force=True, tell=tell)
+    except NotFoundError:
+        pass
+    if starting and draft.ports:
+        from network.ports import check_free
+
+        draft.ports = check_free(draft.ports)
+
+
+def write_pid_files(request: CreateRequest, pid: int) -> None:
+    """Tell `pid`, that of pid 1 of the container, and our own, its monitor's. Raises RootlessError."""
+    for path, number in ((request.pidfile, pid), (request.conmon_pidfile, os.getpid())):
+        if path:
+            try:
+                with open(path, "w", encoding="ascii") as file:
+                    file.write(str(number))
+            except OSError as error:
+                raise RootlessError(f"writing a process id to {path}: {error.strerror}") from None
+
+
+def start_needed(store: Store, container: Container, tell: Tell) -> None:
+    """Start what this container needs and does not run. Raises RootlessError where one of them cannot be started."""
+    for needed in records.dependencies(store.db, container.id):
+        start_one_needed(store, needed, container.name, tell)
+
+
+def start_one_needed(store: Store, needed: str, name: str, tell: Tell) -> None:
+    """Start one container (its id), and what that needs, for the one called `name`."""
+    from rootless.engine.run import start_detached
+
+    try:
+        start_detached(store, needed, tell)
+    except NotFoundError:
+        raise NotFoundError(
+            f"starting {name}: it needs container {needed[:12]}, which is gone", "make the container anew"
+        ) from None
+    except RootlessError as error:
+        raise type(error)(f"starting {name}: a container that it needs does not run: {error}", error.hint) from error
+
+
+def remove_cidfile(path: str, container_id: str) -> None:
+    """Take away a file that names a container which is gone."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            ours = file.read(len(container_id) + 2).strip() == container_id
+        if ours:
+            os.unlink(path)
+    except OSError:  # it is no longer there, or no longer a file
+        pass
+
+
+def remove_image(store: Store, name: str) -> str | None:
+    """For `--rmi`: remove an image, unless another container has it; why it is still there, or None."""
+    from storage.garbage import collect_garbage
+    from storage.images import remove
+
+    try:
+        remove(store, name)
+    except RootlessError as error:
+        return str(error)
+    collect_garbage(store)
+    return None

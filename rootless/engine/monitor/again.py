@@ -1,0 +1,126 @@
+"""A monitor whose container has ended and has a restart policy: it waits, and starts the container again.
+
+It executes itself anew for that, as the lean interpreter, so that nothing piles up over many lives; a descriptor of the
+container's lock and, in the foreground, our own standard streams are all that is left.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import posix as os
+
+from rootless.engine.monitor.loop import ENDING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from rootless.engine.records import Container
+    from storage.store import Store
+
+_KEPT = ("id", "root", "runroot", "driver", "held", "pause", "foreground")
+
+
+def live_on(state: dict[str, Any], code: int) -> NoReturn:
+    """Become the process that waits `state["pause"]` seconds and starts the container again; `code` is how it ended."""
+    from rootless.engine.monitor.handover import execute
+
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)
+    kept = {**{name: state[name] for name in _KEPT}, "code": code}
+    try:
+        execute(kept, {state["held"]})
+    except OSError:  # no memory for it, or an interpreter that was replaced in this moment
+        wait_and_start(kept)
+
+
+def wait_and_start(state: dict[str, Any]) -> NoReturn:
+    """The life of that process. A signal that would end it ends the policy."""
+    code: int = state["code"]
+    try:
+        asked = _signal.sigtimedwait(ENDING, state["pause"]) is not None
+        from storage.store import Store
+
+        store = Store(state["root"], state["runroot"], state["driver"])
+        container = _ours(store, state["id"])
+        if container is not None:
+            if asked or container.stopped:
+                _give_up(store, container, stopped=1)
+            else:
+                code = _start(store, container, state)
+    finally:
+        os._exit(code)
+
+
+def _ours(store: Store, container_id: str) -> Container | None:
+    """The container, if it is still ours to start."""
+    from rootless.engine import records
+
+    container = records.get(store.db, container_id)
+    if container is None or container.state != records.RESTARTING or container.monitor_pid != os.getpid():
+        return None
+    return container
+
+
+def _give_up(store: Store, container: Container, **changes: Any) -> None:
+    from rootless.engine import records
+    from rootless.engine.remove import take
+
+    changes["state"] = records.EXITED
+    if records.update_if(store.db, container, monitor_pid=0, monitor_start=0, **changes) and container.auto_remove:
+        take(store, container, True)
+
+
+def _start(store: Store, container: Container, state: dict[str, Any]) -> int:
+    from rootless.engine import records
+    from rootless.engine.launchers import existing_container
+    from rootless.errors import OvertakenError, RootlessError
+    from rootless.faults import step
+
+    # From here on it looks like any container that is being started: whoever wants to stop it waits until it runs.
+    if not records.update_if(store.db, container, state=records.EXITED, restarts=container.restarts + 1):
+        return int(state["code"])
+    step("restarting")
+    foreground = state["foreground"]
+
+    def tell(text: str) -> None:
+        if foreground is not None:
+            os.write(2, f"Warning: {text}\n".encode(errors="backslashreplace"))
+
+    for number in ENDING:
+        _signal.signal(number, _signal.SIG_DFL)  # where we were to ignore them
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, ENDING)
+    try:
+        launched = existing_container(store, container, tell, again=True)()
+    except OvertakenError:
+        return int(state["code"])
+    except (RootlessError, OSError) as error:
+        tell(f"restarting {container.name}: {error}")
+        return _try_later(store, state, getattr(error, "exit_code", 125))
+    if foreground is not None:
+        from rootless.engine.run import watch
+
+        return watch(store, launched, state["pause"], **foreground)
+    from rootless.engine.monitor.handover import live
+
+    starter, log, auto_remove = launched
+    return live({**starter.monitor_state(auto_remove, log, False, []), "delay": state["pause"]})
+
+
+def _try_later(store: Store, state: dict[str, Any], code: int) -> int:
+    """What stood in the way may be gone then."""
+    from rootless.engine import records
+    from rootless.engine.restart import pause_before
+    from rootless.kernel.pidfd import myself
+
+    container = records.get(store.db, state["id"])
+    if container is None or container.state != records.EXITED or container.monitor_pid:
+        return code
+    pause = pause_before(container, code, 0, state["pause"])
+    if pause is None:
+        _give_up(store, container)
+        return code
+    pid, start, realm = myself()
+    waits = {"state": records.RESTARTING, "monitor_pid": pid, "monitor_start": start, "boot_id": realm}
+    if records.update_if(store.db, container, **waits):
+        live_on({**state, "pause": pause}, code)
+    return code
