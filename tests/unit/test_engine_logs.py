@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootless.engine.logs import Entry, entries
+from rootless.engine.logs.formats import entries, parse
 
 TIMES = [b"2024-01-02T03:04:05.000000001Z", b"2024-01-02T03:04:05.000000002Z"]
 line = st.builds(
@@ -30,7 +30,7 @@ def read(block: bytes) -> list[tuple[bytes, int, bool, bytes]]:
 @settings(deadline=None)
 def test_the_same_as_line_by_line(groups: list[list[bytes]]) -> None:
     written = [one for group in groups for one in group]
-    singly = [Entry(one) for one in written]
+    singly = [parse(one) for one in written]
     expected = [(entry.time, entry.stream, entry.partial, entry.data) for entry in singly]
     assert read(b"".join(one + b"\n" for one in written)) == expected
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from rootless.cli.failures import tell
 from rootless.cli.output import write_bytes
-from rootless.cli.selection import each, references
-from rootless.engine.logs import follow_logs
+from rootless.cli.selection import references
+from rootless.engine.logs.read import open_source, print_logs
+from rootless.engine.logs.voice import Choice, Voice
 from rootless.engine.recover import find
+from rootless.errors import RootlessError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,22 +20,26 @@ def command(settings: Settings, opts: Opts) -> int:
     """What went to standard error goes to standard error. With several containers, each line says whose it is."""
     store = settings.store()
     names = references(store, opts, "logs")
-
-    def act(name: str) -> None:
-        prefix = ""
-        if opts.names or len(names) > 1:
+    choice = Choice(opts.follow, opts.tail, _moment(opts.since), _moment(opts.until))
+    voices = []
+    code = 0
+    for name in names:
+        try:
             container = find(store, name)
-            prefix = container.name if opts.names else container.id[:12]
-        follow_logs(
-            store,
-            name,
-            lambda stream, data: write_bytes(data, stream),
-            follow=opts.follow,
-            tail=opts.tail,
-            since=opts.since,
-            until=opts.until,
-            timestamps=opts.timestamps,
-            prefix=prefix.encode(),
-        )
+            source = open_source(store, container, choice)
+        except RootlessError as error:
+            code = tell(error, settings.log_level)
+            continue
+        if source is not None:
+            prefix = container.name if opts.names else container.id[:12] if len(names) > 1 else ""
+            voices.append(Voice(source, choice, prefix.encode()))
+    print_logs(voices, lambda stream, data: write_bytes(data, stream), choice, opts.timestamps, opts.color)
+    return code
 
-    return each(settings, names, act, at_once=opts.follow, shows_names=False)
+
+def _moment(text: str | None) -> float | None:
+    if not text:
+        return None
+    from rootless.cli.times import moment_of
+
+    return moment_of(text)

@@ -88,6 +88,7 @@ TABLE = {
         "logs",
         "Print what containers have written.",
         (
+            Option("--color", BOOL, "Print each container in a colour of its own"),
             Option("--follow -f", BOOL, "Go on printing as it comes"),
             _LATEST,
             Option("--names -n", BOOL, "Put the container's name before each line"),

@@ -1,0 +1,73 @@
+"""Whether a container whose log is followed goes on."""
+
+from __future__ import annotations
+
+import time
+
+from rootless.engine import records
+from rootless.engine.attach import connect, unreachable
+from rootless.engine.monitor.streams import CHUNK
+from rootless.engine.recover import find
+from rootless.errors import NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.engine.records import Container
+    from storage.store import Store
+
+_PAUSE = 0.05  # seconds
+
+
+class Life:
+    """A connection to the monitor of a container that runs; `over` once it has ended for good.
+
+    Raises ConflictError where its monitor cannot be reached.
+    """
+
+    __slots__ = ("_connection", "_id", "_store", "over")
+
+    def __init__(self, store: Store, container: Container) -> None:
+        self._store = store
+        self._id = container.id
+        self.over = False
+        self._connection: Any = connect(store, container.id)
+        if self._connection is None and not self._reconnect():
+            container = find(store, container.id)  # it may have just ended
+            if container.alive:
+                raise unreachable(store, container, "following")
+            self.over = True
+
+    def fileno(self) -> int:
+        """Readable when there is something to look at; -1 where it is over."""
+        return -1 if self._connection is None else int(self._connection.fileno())
+
+    def look(self) -> None:
+        """Something has come from the monitor: the end of the container, or its own."""
+        try:
+            message = self._connection.recv(CHUNK + 1)
+        except OSError:
+            message = b""
+        if not message or message[:1] == b"E":
+            self._connection.close()
+            self._connection = None
+            self.over = not self._reconnect()
+
+    def _reconnect(self) -> bool:
+        """Whether its restart policy has it go on; what it writes then is in the same log."""
+        while True:
+            try:
+                container = find(self._store, self._id)
+            except NotFoundError:
+                return False
+            if container.state != records.RESTARTING and not (container.alive and container.restart):
+                return False
+            self._connection = connect(self._store, self._id)
+            if self._connection is not None:
+                return True
+            time.sleep(_PAUSE)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
