@@ -37,7 +37,7 @@ def export_volume(store: Store, volume: Volume, out: int) -> None:
     """
     place = _place(store, volume, "exporting")
     tree = Tree(((place, False),), store.user_map.single)
-    store.user_namespace().run(write_tree, tree, out, keep_fds=[out])
+    store.user_namespace().run(write_tree, tree, out, True, keep_fds=[out])
 
 
 def import_volume(store: Store, volume: Volume, source: int) -> tuple[int, int]:

@@ -64,14 +64,19 @@ def fresh(tmp_path: Path) -> Iterator[Rootless]:
 
 
 @pytest.fixture(params=DRIVERS)
-def each_driver(request: pytest.FixtureRequest, tmp_path: Path, busybox: Path) -> Iterator[Rootless]:
-    """The command on a store of its own with the busybox image, once for each storage driver."""
+def empty_each_driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rootless]:
+    """The command on an empty store of its own, once for each storage driver."""
     if request.param == "fuse-overlayfs":
         need("fuse-overlayfs")
     with nullcontext(tmp_path) if request.param != "btrfs" else directory_on("btrfs") as place:
-        for command in _own_store(place, request.param):
-            command("load", "-q", "-i", str(busybox))
-            yield command
+        yield from _own_store(place, request.param)
+
+
+@pytest.fixture
+def each_driver(empty_each_driver: Rootless, busybox: Path) -> Rootless:
+    """As `empty_each_driver`, with the busybox image."""
+    empty_each_driver("load", "-q", "-i", str(busybox))
+    return empty_each_driver
 
 
 def _own_store(tmp_path: Path, driver: str | None) -> Iterator[Rootless]:

@@ -29,8 +29,10 @@ _MOST_EXTENTS = 100_000
 class Tarball:
     """Writes to `out`; `close` ends the archive, and the descriptor stays open."""
 
-    def __init__(self, stack: Stack, out: int, single: bool) -> None:
+    def __init__(self, stack: Stack, out: int, single: bool, dates_root: bool = False) -> None:
+        """`dates_root`: the root's own time counts. That of a container is when it was made: no driver hands it on."""
         self._stack = stack
+        self._dates_root = dates_root
         self._out = out
         self._single = single
         self._buffer: list[bytes] = []
@@ -81,8 +83,7 @@ class Tarball:
         self._flush()
 
     def _header(self, path: bytes, kind: bytes, node: Node, **values: object) -> None:
-        # the root's time is that at which a container was made: drivers do not hand it on
-        mtime = 0 if path == b"." else node.found.st_mtime_ns
+        mtime = 0 if path == b"." and not self._dates_root else node.found.st_mtime_ns
         self._write(headers.header(path, kind, mtime=mtime, **values))  # type: ignore[arg-type]
         self.entries += 1
 

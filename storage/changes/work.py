@@ -76,13 +76,13 @@ def write_layer(
         return tarball.entries, refused
 
 
-def write_tree(tree: Tree, out: int) -> int:
-    """Write all of `tree` as a tar to `out`; how many entries there are."""
+def write_tree(tree: Tree, out: int, dates_root: bool = False) -> int:
+    """Write all of `tree` as a tar to `out`; how many entries there are. `dates_root`: with the time of its root."""
     nothing = Tree((), tree.single)
     with _compared(tree, nothing, False) as comparison:
-        tarball = Tarball(comparison.new, out, tree.single)
+        tarball = Tarball(comparison.new, out, tree.single, dates_root)
         root = comparison.new.root
-        if root is not None and _unusual(comparison):
+        if root is not None and (dates_root or _unusual(comparison)):
             tarball.add(b"", root)
         for change in comparison.changes():
             if change.node is not None:

@@ -78,8 +78,8 @@ def test_groups(rl: Rootless, image: str) -> None:
     assert run(rl, image, ("-u", "alice", "--group-add", "5"), "id -G | tr ' ' '\\n' | sort -n") == ["5", "10", "1000"]
 
 
-def test_an_archive_is_no_image_name(rl: Rootless, image: str, tmp_path: Path) -> None:
+def test_an_archive_that_is_not_there_is_named(rl: Rootless, image: str, tmp_path: Path) -> None:
     for name in (f"oci-archive:{tmp_path}/x.tar", f"docker-archive:{tmp_path}/x.tar", f"dir:{tmp_path}/x.tar"):
         failed = rl("run", "--rm", name, "true", check=False)
         assert failed.returncode == 125
-        assert f"rootless load -i {tmp_path}/x.tar" in failed.stderr, failed.stderr
+        assert f"{tmp_path}/x.tar" in failed.stderr, failed.stderr

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from rootless.kernel.idmaps import default_user_map
-from tests.conftest import DRIVERS
 from tests.support.command import Rootless, executable
 from tests.support.hosts import ENTRY, OddHost
 from tests.support.images import add_directory, add_file, busybox_layer, docker_archive
@@ -97,15 +96,14 @@ def test_every_command_that_makes_something_of_ids_warns_once_and_the_others_do_
         assert (done.returncode, done.stderr) == (0, ""), words
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
-def test_drivers_work_with_one_id(fresh: Rootless, busybox: Path, image: str, driver: str) -> None:
-    place = {"ROOTLESS_STORAGE_DRIVER": driver}
-    assert with_one_id(fresh, "load", "-q", "-i", str(busybox), **place).returncode == 0
+def test_drivers_work_with_one_id(empty_each_driver: Rootless, busybox: Path, image: str) -> None:
+    rl = empty_each_driver
+    assert with_one_id(rl, "load", "-q", "-i", str(busybox)).returncode == 0
     script = "echo new > /home/alice/x; rm -r /srv; mkdir /srv; touch /srv/y; stat -c %u /home/alice/x; ls /srv"
-    done = with_one_id(fresh, "run", "--name", "c", *QUIET, image, "sh", "-c", script, **place)
+    done = with_one_id(rl, "run", "--name", "c", *QUIET, image, "sh", "-c", script)
     assert warned(done)
     assert done.stdout == "0\ny\n"
-    assert with_one_id(fresh, "rm", "c", **place).returncode == 0
+    assert with_one_id(rl, "rm", "c").returncode == 0
 
 
 def test_another_user_is_refused_with_the_way_out(fresh: Rootless, busybox: Path, image: str) -> None:
@@ -176,29 +174,27 @@ def owner(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
 def test_an_image_loaded_with_one_id_has_its_owners_once_there_are_many(
-    fresh: Rootless, private: Path, driver: str, many_ids: None
+    empty_each_driver: Rootless, private: Path, many_ids: None
 ) -> None:
-    fresh.environment["ROOTLESS_STORAGE_DRIVER"] = driver
+    rl = empty_each_driver
     run = ("run", "--rm", *QUIET, "private", "stat", "-c", "%u", "/private/file")
-    with_one_id(fresh, "load", "-q", "-i", str(private))
-    assert owner(with_one_id(fresh, *run)) == "0"
-    assert owner(fresh(*run)) == "1000"
-    assert owner(with_one_id(fresh, *run)) == "0"
-    fresh("rmi", "private")
-    assert os.listdir(fresh.root / "layers") == []
+    with_one_id(rl, "load", "-q", "-i", str(private))
+    assert owner(with_one_id(rl, *run)) == "0"
+    assert owner(rl(*run)) == "1000"
+    assert owner(with_one_id(rl, *run)) == "0"
+    rl("rmi", "private")
+    assert os.listdir(rl.root / "layers") == []
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
 def test_an_image_loaded_with_many_ids_works_with_one(
-    fresh: Rootless, busybox: Path, image: str, driver: str, many_ids: None
+    empty_each_driver: Rootless, busybox: Path, image: str, many_ids: None
 ) -> None:
-    fresh.environment["ROOTLESS_STORAGE_DRIVER"] = driver
+    rl = empty_each_driver
     run = ("run", "--rm", *QUIET, image, "sh", "-c", "echo > /home/alice/x; stat -c %u /home/alice")
-    fresh("load", "-q", "-i", str(busybox))
-    assert owner(with_one_id(fresh, *run)) == "0"
-    assert owner(fresh(*run)) == "1000"
+    rl("load", "-q", "-i", str(busybox))
+    assert owner(with_one_id(rl, *run)) == "0"
+    assert owner(rl(*run)) == "1000"
 
 
 def test_files_that_one_id_may_not_read_are_an_error_until_the_image_is_loaded_again(
