@@ -74,8 +74,10 @@ def _driver(root: str, wanted: str | None) -> str:
             "for another place: containers-storage:[overlay@/DIR]NAME",
         ) from None
     if wanted and wanted not in present:
+        others = " and ".join(present) or "none"
         raise NotFoundError(
-            f"reading Podman's store {root}: it has no images of the driver {wanted}, only of {present}"
+            f"reading Podman's store {root}: it has no images of the driver {wanted} (but of: {others})",
+            f"containers-storage:[{present[0]}@{root}]NAME" if present else "podman info shows its graphRoot",
         )
     readable = [name for name in ([wanted] if wanted else present) if name in DRIVERS]
     if not present:
