@@ -96,7 +96,7 @@ class Tarball:
             facts = facts_of(self._stack, path, node, self._single, fd)
             values = {"mode": facts.mode, "uid": facts.uid, "gid": facts.gid, "xattrs": facts.xattrs}
             size = os.fstat(fd).st_size
-            extents = _extents(fd, size)
+            extents = data_extents(fd, size)
             if extents is None:
                 self._header(path, FILE, node, size=size, **values)
                 self._payload(fd, 0, size)
@@ -153,8 +153,8 @@ class Tarball:
             self._buffered = 0
 
 
-def _extents(fd: int, size: int) -> list[tuple[int, int]] | None:
-    """The pieces of a file that are no holes, where those that are holes are worth it; else None."""
+def data_extents(fd: int, size: int) -> list[tuple[int, int]] | None:
+    """(offset, length) of the pieces of an open file that are no holes, where the holes are worth it; else None."""
     if os.fstat(fd).st_blocks * 512 + _LEAST_HOLE > size:
         return None
     extents: list[tuple[int, int]] = []

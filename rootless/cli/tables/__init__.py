@@ -28,6 +28,7 @@ GLOBAL = Command(
 VERBS = {
     "attach": "containers",
     "commit": "changes",
+    "cp": "copying",
     "create": "create",
     "diff": "changes",
     "doctor": "system",
@@ -69,7 +70,11 @@ VERBS = {
 
 NOUNS = {
     "container": {
-        **{verb: verb for verb, table in VERBS.items() if table in ("changes", "containers", "create", "processes")},
+        **{
+            verb: verb
+            for verb, table in VERBS.items()
+            if table in ("changes", "containers", "copying", "create", "processes")
+        },
         "diff": "container diff",
         "exists": "container exists",
         "inspect": "container inspect",
