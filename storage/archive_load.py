@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from storage.archive_formats import ArchivedImage, ArchivedLayer, list_images, read_images
 from storage.archive_source import open_source
+from storage.events import emit
 from storage.images import AddedLayer, add_image, present_layer
 from storage.layer_feed import Feed, feed_layers
 from storage.lease import Lease
@@ -36,9 +37,12 @@ def load_archive(store: Store, path: str, progress: Progress | None = None) -> l
         check_archive(list_images(source)[0], path, f"reading {source.what}")
         images = read_images(source)
         with Lease(store) as lease:
-            return add_archived(store, lease, images, progress)
+            loaded = add_archived(store, lease, images, progress)
     finally:
         source.close()
+    for image in loaded:
+        emit(store, "image", "loadfromarchive", image.id, path)
+    return loaded
 
 
 def add_archived(store: Store, lease: Lease, images: Sequence[ArchivedImage], progress: Progress) -> list[Loaded]:

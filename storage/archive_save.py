@@ -11,6 +11,7 @@ from rootless.errors import UsageError
 from rootless.jsontext import dumps
 from storage.archive_write import ArchiveWriter
 from storage.directory_write import DirectoryWriter
+from storage.events import emit
 from storage.lease import Lease
 from storage.manifest_write import descriptor
 from storage.progress import Progress
@@ -62,6 +63,8 @@ def save_images(
                 write_directory(store, writer, plan(chosen[0], DOCKER_MANIFEST, packing == COMPRESSED))
             else:
                 write_docker(store, writer, chosen)
+    for one in chosen:
+        emit(store, "image", "save", one.image.id, one.names[0] if one.names else "")
 
 
 def write_docker(store: Store, writer: Writer, chosen: Sequence[Chosen]) -> None:

@@ -11,7 +11,6 @@ image (the name of a container's), labels, and others of the action (exit, signa
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 
@@ -76,6 +75,8 @@ def _open(root: str) -> int:
 
 def _rotate(fd: int, path: str) -> None:
     """Begin a new log, unless somebody else is doing so, or has done so since `fd` was opened."""
+    import fcntl
+
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(fd), os.stat(path + "/log")):

@@ -11,6 +11,7 @@ from rootless.errors import ConflictError, ImageError, NotFoundError, StorageErr
 from rootless.faults import step
 from rootless.jsontext import loads
 from storage.database import transaction
+from storage.events import emit
 from storage.image_config import LIMIT, digest_hex, parse_config, unix_time
 from storage.lease import Lease
 from storage.lookup import Image, need_image
@@ -186,6 +187,8 @@ def tag(store: Store, source: str, targets: Sequence[str]) -> None:
     with transaction(store.db) as db:
         image = find_list(db, source) or need_image(db, source)
         db.executemany("INSERT OR REPLACE INTO image_names VALUES (?, ?)", [(name, image.id) for name in names])
+    for name in names:
+        emit(store, "image", "tag", image.id, name)
 
 
 def untag(store: Store, source: str, names: Sequence[str] = ()) -> None:
@@ -202,6 +205,8 @@ def untag(store: Store, source: str, names: Sequence[str] = ()) -> None:
             db.execute("DELETE FROM image_names WHERE name = ?", (name,))
         if not wanted:
             db.execute("UPDATE image_digests SET pinned = 0 WHERE image_id = ?", (image.id,))
+    for name in wanted or image.names:
+        emit(store, "image", "untag", image.id, name)
 
 
 @dataclass(slots=True)
@@ -230,20 +235,25 @@ def remove(store: Store, reference: str, force: bool = False) -> Removed:
         if name and len(image.names) > 1:
             db.execute("DELETE FROM image_names WHERE name = ?", (name,))
             removed.untagged.append(name)
-            return removed
-        if not name and len(image.names) > 1 and not force:
+        elif not name and len(image.names) > 1 and not force:
             raise ConflictError(
                 f"removing image {reference}: it has several names: {', '.join(sorted(image.names))}",
                 "remove them one by one, or all with --force",
             )
-        if isinstance(image, Image):
-            refuse_if_used(db, image)
-            forget_image(db, image.id)
         else:
-            forget_list(db, image.id)
-        removed.untagged += sorted(image.names)
-        removed.deleted.append(image.id)
-    step("image-forgotten")
+            if isinstance(image, Image):
+                refuse_if_used(db, image)
+                forget_image(db, image.id)
+            else:
+                forget_list(db, image.id)
+            removed.untagged += sorted(image.names)
+            removed.deleted.append(image.id)
+    if removed.deleted:
+        step("image-forgotten")
+    for untagged in removed.untagged:
+        emit(store, "image", "untag", image.id, untagged)
+    for image_id in removed.deleted:
+        emit(store, "image", "remove", image_id, removed.untagged[0] if removed.untagged else "")
     return removed
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from rootless.errors import ImageError, NotFoundError
 from rootless.jsontext import dumps
 from rootless.kernel.files import write_all
+from storage.events import emit
 from storage.image_changes import apply_changes
 from storage.images import AddedLayer, add_image, full_name
 from storage.import_url import is_url, open_url, without_secrets
@@ -57,7 +58,9 @@ def import_rootfs(
         config = dumps(_configuration(inner, info.diff_id, path, options)).encode()
         manifest = oci_manifest(config, [(info.diff_id, info.tar_size)])
         layer = AddedLayer(info.diff_id, info.size, info.tar_size)
-        return add_image(store, config, manifest, OCI_MANIFEST, [layer], names)
+        image_id = add_image(store, config, manifest, OCI_MANIFEST, [layer], names)
+    emit(store, "image", "import", image_id, name or path)
+    return image_id
 
 
 def _configuration(inner: dict[str, Any], diff_id: str, path: str, options: ImportOptions) -> dict[str, Any]:

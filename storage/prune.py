@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from storage.database import transaction
+from storage.events import emit
 from storage.image_filters import image_filter, split_filters
 from storage.images import forget_image
 from storage.listing import list_images
@@ -24,4 +25,6 @@ def prune_images(store: Store, filters: Iterable[str] = (), all_unused: bool = F
                 forget_image(db, image.id)
                 forget_list(db, image.id)  # where it is one
                 pruned.append(image.id)
+    for image_id in pruned:
+        emit(store, "image", "remove", image_id, "")
     return pruned

@@ -12,6 +12,7 @@ import rootless
 from rootless.errors import ImageError, NotFoundError, RegistryError, RootlessError
 from storage.auth import Credentials, find_credentials, from_option
 from storage.blobs import remove_part
+from storage.events import emit
 from storage.image_config import parse_config
 from storage.images import AddedLayer, add_image, present_layer
 from storage.lease import Lease
@@ -65,7 +66,9 @@ def pull(
     if transport not in ("", "docker"):
         from storage.transports import read_image
 
-        return read_image(store, text, platform, progress).id
+        found = read_image(store, text, platform, progress).id
+        emit(store, "image", "pull", found, text)
+        return found
     text = split_transport(text)[1]
     local = find_image(store.db, text)
     if local is not None and platform is not None and not is_for(local, platform):
@@ -77,12 +80,15 @@ def pull(
     credentials = from_option(creds) if creds else None
     job = _Pull(store, platform, progress, tls_verify, authfile, credentials, patience, certificates)
     try:
-        return job.run(text)
+        found = job.run(text)
     except RootlessError as error:
+        emit(store, "image", "pull-error", "", text, error=error.message)
         if policy == NEWER and local is not None:
             progress.warn(f"{error.message}; what is here is taken")
             return local.id
         raise
+    emit(store, "image", "pull", found, text)
+    return found
 
 
 def is_for(image: Image, wanted: Platform) -> bool:

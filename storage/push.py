@@ -15,6 +15,7 @@ from rootless.errors import ImageError, RegistryError, UsageError
 from rootless.faults import step
 from rootless.jsontext import loads
 from storage.database import transaction
+from storage.events import emit
 from storage.images import name_meant
 from storage.lease import Lease
 from storage.lookup import Image, need_image
@@ -67,6 +68,7 @@ def push(
     step("push-stored")
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
     register(store, image.id, f"{target.name}@{digest}")
+    emit(store, "image", "push", image.id, str(target))
     progress.note(f"Pushed {target} as {digest}")
     if rootless.debug:
         rootless.debug(f"{where}: {kind}, {len(data)} bytes")

@@ -19,7 +19,7 @@ from storage.layout import Layout
 
 _DATABASE = "db.sqlite"
 _LAST = ("blobs", "layers")
-_DIRECTORIES = ("containers", "volumes", "bases", "seccomp", "leases", "tmp", *_LAST)
+_DIRECTORIES = ("containers", "volumes", "bases", "events", "seccomp", "leases", "tmp", *_LAST)
 _FILES = ("driver.json", "reserve")
 _CHOOSE = "name the store with --root (nothing was deleted)"
 

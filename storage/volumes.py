@@ -18,6 +18,7 @@ from rootless.errors import ConflictError, NotFoundError, StorageError
 from rootless.jsontext import dumps, loads
 from rootless.kernel.files import sync_path
 from storage.database import transaction
+from storage.events import emit
 from storage.layout import Layout
 from storage.sqlite import Connection
 from storage.store import Store
@@ -105,6 +106,7 @@ def make_volume(
         if draft is not None:
             store.layers.delete(draft[0])
             os.close(draft[1])
+    emit(store, "volume", "create", name, name)
 
 
 def _put_draft(layout: Layout, draft: str, name: str) -> None:
@@ -154,6 +156,8 @@ def forget_volumes(store: Store, names: Iterable[str], removed: str = "") -> lis
             moved.append(place)
     for place in moved:
         store.layers.delete_unlocked(place)
+    for name in gone:
+        emit(store, "volume", "remove", name, name)
     return gone
 
 

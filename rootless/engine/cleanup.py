@@ -87,6 +87,7 @@ def remove_container(
     """
     from storage.drivers import remove_container_files
 
+    container = records.get(store.db, container_id)
     namespace = user_namespace or store.user_namespace
     _remove_cidfile(store, container_id)
     remove_run_directory(store, container_id)
@@ -96,6 +97,10 @@ def remove_container(
     if anonymous_volumes:
         _patiently(lambda: _remove_anonymous_volumes(store, container_id))
     _patiently(lambda: records.delete(store.db, container_id))
+    if container is not None:
+        from rootless.engine.events import container_event
+
+        container_event(store, container, "remove")
 
 
 def _remove_cidfile(store: Store, container_id: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rootless.engine.bundle import read_config
 from rootless.engine.commit_config import CommitOptions, Described, image_config
+from rootless.engine.events import container_event
 from rootless.engine.export import need_still
 from rootless.engine.pause import paused
 from rootless.engine.records import Container
@@ -68,6 +69,7 @@ def commit(
             manifest, kind = oci_manifest(config, sizes), OCI_MANIFEST
         image_id = add_image(store, config, manifest, kind, layers, names)
         step("commit-image")
+    container_event(store, container, "commit")
     return image_id
 
 

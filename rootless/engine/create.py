@@ -10,6 +10,7 @@ from rootless.engine.bundle import COPY_UP, write_config, write_new
 from rootless.errors import ConflictError, NotFoundError, UsageError
 from rootless.faults import step
 from rootless.jsontext import dumps
+from storage.events import emit
 from storage.layer_names import layer_names
 from storage.lookup import find_image
 from storage.references import split_transport, transport_of
@@ -235,12 +236,35 @@ def write(store: Store, draft: Draft, monitor: tuple[int, int, str] = (0, 0, "")
         "restart": request.restart or "",
     }
     rows = (values, draft.image.diff_ids, draft.volumes)
+    new_volumes = _missing(store, draft.volumes) if draft.volumes else ()
     try:
         request.name = records.insert(store.db, *rows, None if named else generate, draft.mounted, request.requires)
     except ConflictError:
         if request.name is None or not _has_gone(store, request.name):
             raise
         request.name = records.insert(store.db, *rows, mounted=draft.mounted, dependencies=request.requires)
+    for volume in new_volumes:
+        emit(store, "volume", "create", volume, volume)
+    note(store, draft, "create")
+
+
+def note(store: Store, draft: Draft, action: str) -> None:
+    """Write down what has happened to a container that was just made, as `container_event` does."""
+    image = draft.image.config.get("config") or {}
+    emit(
+        store,
+        "container",
+        action,
+        draft.id,
+        draft.request.name or "",
+        image=_image_name(draft.image, draft.request.image),
+        labels=_labels(draft.request, image),
+    )
+
+
+def _missing(store: Store, volumes: dict[str, Any]) -> list[str]:
+    known = {row[0] for row in store.db.execute("SELECT name FROM volumes")}
+    return [name for name in volumes if name not in known]
 
 
 def _has_gone(store: Store, name: str) -> bool:

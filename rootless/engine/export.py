@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rootless.engine.events import container_event
 from rootless.engine.recover import find
 from rootless.engine.views import container_view
 from rootless.errors import StorageError
@@ -20,6 +21,7 @@ def export(store: Store, reference: str, out: int) -> None:
         view = container_view(store, container, lease)
         store.user_namespace().run(write_tree, view.tree, out, keep_fds=[out])
         need_still(store, container.id, container.name, "exporting")
+    container_event(store, container, "export")
 
 
 def need_still(store: Store, container_id: str, name: str, doing: str) -> None:

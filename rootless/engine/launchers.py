@@ -63,6 +63,7 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
                 write_pid_files(request, starter.pid)
             for warning in starter.execute(draft.ports):
                 tell(warning)
+            create.note(store, draft, "start")
         except BaseException as error:
             starter.abort()
             try:
@@ -92,6 +93,7 @@ def existing_container(store: Store, container: Container, tell: Tell, again: bo
         starter = Starter(store, network["mode"], request.interactive, request.tty, takes_streams(request))
         from rootless.engine import records
         from rootless.engine.bundle import hold, read_config
+        from rootless.engine.events import container_event
         from rootless.errors import OvertakenError
 
         ended = container.state == records.EXITED
@@ -119,6 +121,9 @@ def existing_container(store: Store, container: Container, tell: Tell, again: bo
                 write_pid_files(request, starter.pid)
             for warning in starter.execute(ports):
                 tell(warning)
+            container_event(store, container, "start")
+            if again:
+                container_event(store, container, "restart")
         except BaseException as error:
             starter.abort()
             try:

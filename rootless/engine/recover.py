@@ -140,6 +140,8 @@ def _bury(store: Store, container: Container) -> bool:
     _copy(container, current)
     _kill_orphan(container)
     if container.auto_remove:
+        if container.alive:
+            _tell_death(store, container)
         return _take_away(store, container)
     changes: dict[str, Any] = {"pid": 0, "pid_start": 0, "monitor_pid": 0, "monitor_start": 0}
     if container.alive:
@@ -152,9 +154,18 @@ def _bury(store: Store, container: Container) -> bool:
         why = "its monitor was killed" if _same_boot(container) else "the machine was restarted"
         changes["state"] = records.EXITED
         changes["error"] = f"the container is not restarted: {why}"
+    was_alive = container.alive
     if cleanup.record_end(store, container, changes):
+        if was_alive:
+            _tell_death(store, container)
         return True
     return _look_again(store, container)
+
+
+def _tell_death(store: Store, container: Container) -> None:
+    from rootless.engine.events import container_event
+
+    container_event(store, container, "died", exit=_KILLED)
 
 
 def _look_again(store: Store, container: Container) -> bool:

@@ -7,6 +7,7 @@ import time
 
 from rootless.engine import records
 from rootless.engine.attach import connect, wait_end
+from rootless.engine.events import container_event
 from rootless.engine.recover import condition, find, lives, need_here, refresh, settled
 from rootless.engine.signals import parse_signal, signal_name
 from rootless.errors import ConflictError, NotFoundError, RootlessError
@@ -53,6 +54,7 @@ def stop(store: Store, reference: str, timeout: int | None = None, tell: Tell | 
     records.update_if(store.db, container, stopped=1, **stopping)
     try:
         _end(store, container, number, timeout, tell)
+        container_event(store, container, "stop")
     except BaseException:  # Ctrl-C: nobody is stopping it any more
         if container.state == records.STOPPING:
             records.update_if(store.db, container, state=records.RUNNING, stopped=0)
@@ -77,11 +79,13 @@ def kill(store: Store, reference: str, signal: str = "KILL") -> None:
         raise ConflictError(f"sending {signal_name(number)} to {container.name}: it is not running ({container.state})")
     need_here(container, f"sending {signal_name(number)} to")
     if number == _SIGKILL:
+        container_event(store, container, "kill", signal=number)
         _end(store, container, number, 0)
         return
     pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
     if pidfd is None or not send(pidfd, number):
         raise ConflictError(f"sending {signal_name(number)} to {container.name}: it has just ended")
+    container_event(store, container, "kill", signal=number)
 
 
 def _end(store: Store, container: Container, number: int, timeout: int, tell: Tell | None = None) -> None:

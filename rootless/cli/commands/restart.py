@@ -6,7 +6,9 @@ from rootless.cli.failures import warn
 from rootless.cli.options import Opts
 from rootless.cli.selection import each, references
 from rootless.cli.settings import Settings
+from rootless.engine.events import container_event
 from rootless.engine.one_id import warn_of_one_id
+from rootless.engine.records import get
 from rootless.engine.run import start_detached
 from rootless.engine.stop import stop
 
@@ -18,6 +20,8 @@ def command(settings: Settings, opts: Opts) -> int:
 
     def act(name: str) -> None:
         stop(store, name, opts.time, warn)
-        start_detached(store, name, warn)
+        container = get(store.db, start_detached(store, name, warn))
+        if container is not None:
+            container_event(store, container, "restart")
 
     return each(settings, references(store, opts, "restart"), act)

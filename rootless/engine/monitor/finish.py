@@ -7,6 +7,7 @@ import os
 import time
 
 from rootless.engine import cleanup, records
+from rootless.engine.events import container_event
 from rootless.faults import step
 
 TYPE_CHECKING = False
@@ -35,6 +36,9 @@ def finish(state: dict[str, Any], code: int, store: Store | None = None) -> None
     _stop_helper(state)
     container_id: str = state["id"]
     if state["auto_remove"] and not state["policy"]:
+        container = records.get(store.db, container_id)
+        if container is not None:
+            container_event(store, container, "died", exit=code)
         _remove(store, state)
         return
     changes: dict[str, Any] = {"exit_code": code, "finished": time.time(), "pid": 0, "pid_start": 0}
@@ -46,12 +50,14 @@ def finish(state: dict[str, Any], code: int, store: Store | None = None) -> None
         if state["pause"] is not None:
             changes["state"] = records.RESTARTING
         elif state["auto_remove"]:
+            container_event(store, container, "died", exit=code)
             _remove(store, state)
             return
         else:
             changes |= {"state": records.EXITED, "monitor_pid": 0, "monitor_start": 0}
         if cleanup.record_end(store, container, changes):
             break  # else `stop` has just changed the state
+    container_event(store, container, "died", exit=code)
     step("recorded")
 
 
