@@ -149,7 +149,19 @@ CREATE TABLE container_dependencies (  -- containers that run before this one, a
 CREATE INDEX container_dependencies_by_dependency ON container_dependencies(dependency);
 """
 
-STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH)  # step n leads to version n + 1; released steps are never edited
+_FIFTH = """
+-- health: what its health check says: '' (none), starting, healthy or unhealthy
+ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT '';
+CREATE TABLE container_health (       -- what the checks have found since its last start; the log goes further back
+    container_id TEXT PRIMARY KEY,
+    streak INTEGER NOT NULL DEFAULT 0,  -- failures, one after the other
+    startup INTEGER NOT NULL DEFAULT 0,  -- of the startup check: n successes, or -n failures, in a row
+    started INTEGER NOT NULL DEFAULT 0,  -- whether the startup check has been passed
+    log TEXT NOT NULL DEFAULT '[]'    -- JSON: [start, end, exit code, output], the oldest first; Unix seconds
+) WITHOUT ROWID;
+"""
+
+STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)  # step n leads to version n + 1; released steps are never edited
 
 
 def migrate(connection: Connection, version: int) -> None:

@@ -53,6 +53,7 @@ COLUMNS = (
     "restart",
     "restarts",
     "stopped",
+    "health",
 )
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM containers "
 _HEX = frozenset("0123456789abcdef")
@@ -64,6 +65,7 @@ class Container:
     `pid_start` and `monitor_start` are clock ticks, in the realm `boot_id` (`pidfd.realm`). `request`, `ports`,
     `labels` and `network` are JSON text: most commands look at none of them. `restart` is the restart policy, "" for
     none, `restarts` how often that has started the container since the user has; `stopped`: the user ended it since.
+    `health` is what its health check says: "" (there is none), starting, healthy or unhealthy.
     """
 
     __slots__ = COLUMNS
@@ -95,6 +97,7 @@ class Container:
         restart: str
         restarts: int
         stopped: int
+        health: str
 
     def __init__(self, row: tuple[Any, ...]) -> None:
         (
@@ -124,6 +127,7 @@ class Container:
             self.restart,
             self.restarts,
             self.stopped,
+            self.health,
         ) = row  # a third of the time that a loop with setattr takes: `ps` has a thousand of them
 
     @property
@@ -308,6 +312,7 @@ def delete(conn: Connection, container_id: str) -> None:
         conn.execute("DELETE FROM container_layers WHERE container_id = ?", (container_id,))
         conn.execute("DELETE FROM container_volumes WHERE container_id = ?", (container_id,))
         conn.execute("DELETE FROM container_dependencies WHERE container_id = ?", (container_id,))
+        conn.execute("DELETE FROM container_health WHERE container_id = ?", (container_id,))
         conn.execute("DELETE FROM containers WHERE id = ?", (container_id,))
 
 
