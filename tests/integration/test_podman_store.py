@@ -69,7 +69,7 @@ def test_what_is_missing_is_told_with_what_is_there(fresh: Rootless, podman: Pod
     assert failed.returncode == 125
     assert "docker.io/library/two:latest, docker.io/me/one:1, localhost/again:2" in failed.stderr
     failed = fresh("pull", f"containers-storage:[btrfs@{podman.root}]two", check=False)
-    assert f"no images of the driver btrfs, only of ['{podman.driver}']" in failed.stderr
+    assert f"no images of the driver btrfs (but of: {podman.driver})" in failed.stderr
     assert "no such file" in fresh("pull", "containers-storage:[/nowhere]two", check=False).stderr.lower()
 
 
