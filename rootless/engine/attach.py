@@ -121,6 +121,7 @@ class Attachment:
         self._matched = 0
         self._sig_proxy = sig_proxy
         self._hung_up = False
+        self._last_code: int | None = None  # of a container that its restart policy is about to start again
         self._pending: list[bytes] = []
         self._saved: list[Any] | None = None
 
@@ -183,6 +184,15 @@ class Attachment:
             return int(message[1:])
         if kind in (b"1", b"2"):
             _write_all(int(kind), memoryview(message)[1:])
+        elif kind == b"R":
+            self._last_code = int(message[1:])
+        elif kind == b"P":
+            pid, _, start = message[1:].partition(b",")
+            self._process = (int(pid), int(start), self._process[2])
+            self._last_code = None
+            self._send_size()
+        elif not message and self._last_code is not None:
+            return self._last_code
         elif not message:
             raise RootlessError("the container was ended: its monitor was killed", exit_code=137)
         return None

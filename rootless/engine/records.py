@@ -259,6 +259,11 @@ def dependents(conn: Connection, container_id: str) -> list[Container]:
     return [Container(row) for row in rows]
 
 
+def some_depend(conn: Connection) -> bool:
+    """Whether any container needs another one."""
+    return conn.execute("SELECT 1 FROM container_dependencies LIMIT 1").fetchone() is not None
+
+
 def dependencies(conn: Connection, container_id: str) -> list[str]:
     """The ids of the containers that this one needs."""
     rows = conn.execute(

@@ -85,21 +85,29 @@ def _needed(container: Container, by: list[Container]) -> ConflictError:
     )
 
 
-def with_dependents(store: Store, reference: str) -> list[str]:
-    """The ids of all containers that need this one, each before those that it needs itself, and its own in the end.
+def in_order(store: Store, references: list[str], dependents: bool) -> list[str]:
+    """What is to be removed, in an order in which that can be done: each after all that need it.
 
-    Raises NotFoundError."""
-    found: list[str] = []
+    `dependents`: these are to be removed too, even where nobody has named them. Names that mean no container stay.
+    """
+    named: dict[str, str] = {}  # id -> as it was named
+    unknown = []
+    for reference in references:
+        try:
+            named.setdefault(find(store, reference).id, reference)
+        except NotFoundError:
+            unknown.append(reference)
+    found: dict[str, None] = {}
 
-    def visit(container: Container) -> None:
-        if container.id in found:
-            return
-        for one in records.dependents(store.db, container.id):
-            visit(one)
-        found.append(container.id)
+    def visit(container_id: str) -> None:
+        if container_id not in found:
+            for one in records.dependents(store.db, container_id):
+                visit(one.id)
+            found[container_id] = None
 
-    visit(find(store, reference))
-    return found
+    for container_id in named:
+        visit(container_id)
+    return [named.get(one, one) for one in found if dependents or one in named] + unknown
 
 
 def _ended(store: Store, container: Container, force: bool, timeout: int | None, tell: Tell | None) -> Container:

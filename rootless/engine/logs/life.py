@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from rootless.engine import records
 from rootless.engine.attach import connect, unreachable
 from rootless.engine.monitor.streams import CHUNK
 from rootless.engine.recover import find
@@ -61,7 +60,7 @@ class Life:
                 container = find(self._store, self._id)
             except NotFoundError:
                 return False
-            if container.state != records.RESTARTING and not (container.alive and container.restart):
+            if not (container.restart and container.monitor_pid):  # which it has while it is being started, too
                 return False
             self._connection = connect(self._store, self._id)
             if self._connection is not None:

@@ -1,7 +1,7 @@
 """A monitor whose container has ended and has a restart policy: it waits, and starts the container again.
 
-It executes itself anew for that, as the lean interpreter, so that nothing piles up over many lives; a descriptor of the
-container's lock and, in the foreground, our own standard streams are all that is left.
+It executes itself anew for that, as the lean interpreter, so that nothing piles up over many lives: all that is left is
+the container's lock, the connection to a command on a terminal and, in the foreground, our own standard streams.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rootless.engine.records import Container
     from storage.store import Store
 
-_KEPT = ("id", "root", "runroot", "driver", "held", "pause", "foreground")
+_KEPT = ("id", "root", "runroot", "driver", "held", "pause", "foreground", "clients")
 
 
 def live_on(state: dict[str, Any], code: int) -> NoReturn:
@@ -28,7 +28,7 @@ def live_on(state: dict[str, Any], code: int) -> NoReturn:
     _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)
     kept = {**{name: state[name] for name in _KEPT}, "code": code}
     try:
-        execute(kept, {state["held"]})
+        execute(kept, {state["held"], *state["clients"]})
     except OSError:  # no memory for it, or an interpreter that was replaced in this moment
         wait_and_start(kept)
 
@@ -103,7 +103,20 @@ def _start(store: Store, container: Container, state: dict[str, Any]) -> int:
     from rootless.engine.monitor.handover import live
 
     starter, log, auto_remove = launched
-    return live({**starter.monitor_state(auto_remove, log, False, []), "delay": state["pause"]})
+    for fd in state["clients"]:
+        _tell_process(fd, starter.pid)
+    return live({**starter.monitor_state(auto_remove, log, False, state["clients"]), "delay": state["pause"]})
+
+
+def _tell_process(client: int, pid: int) -> None:
+    import _socket
+
+    from rootless.engine.monitor.attach_server import Client
+    from rootless.kernel.pidfd import start_time
+
+    connection = _socket.socket(fileno=client)
+    Client(connection).offer(b"P%d,%d" % (pid, start_time(pid) or 0))
+    connection.detach()
 
 
 def _try_later(store: Store, state: dict[str, Any], code: int) -> int:

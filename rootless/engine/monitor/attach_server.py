@@ -5,7 +5,8 @@ A SOCK_SEQPACKET socket in the run directory (0700); each message is one kind by
     to us      O follow output   I bytes: input   C no more input   W rows,columns: resize
     from us    1 bytes: standard output   2 bytes: standard error   E code: it has ended, and that is recorded
 
-A client that sends no O only waits for E.
+A client that sends no O only waits for E. The command that has made the container, where that has a terminal, stays
+connected when a restart policy starts it again: it is told R code instead of E, then P pid,start time of the new pid 1.
 """
 
 from __future__ import annotations

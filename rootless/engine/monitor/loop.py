@@ -306,8 +306,10 @@ class Monitor:
                 self._end(self.state, code)
         finally:  # also where the end cannot be recorded, say on a full disk: the next command finds out
             tell_latecomers(self._server, b"E%d" % code)
-            for client in self._clients.values():
-                client.offer(b"E%d" % code)
+            staying = self.state["clients"] if self.state.get("pause") is not None else ()
+            for fd, client in self._clients.items():
+                client.offer(b"R%d" % code if fd in staying else b"E%d" % code)
+            self.state["clients"] = [fd for fd in staying if fd in self._clients and not self._clients[fd].gone]
             self._poller.forget_all()
             takers: list[Output | Client] = [*self._locals.values(), *self._clients.values()]
             rest = [taker for taker in takers if taker.pending]
