@@ -81,8 +81,8 @@ class Unpacker:
             return there, base
         if there is None and not comes and path.endswith((b"/", b"/.")):
             raise NotFoundError(f"{self._doing}: the directory {shown} does not exist")
-        if there is not None and comes and not self._overwrite:
-            raise ConflictError(f"{self._doing}: {shown} is a file: a directory cannot be copied to it", _HINT)
+        if there is not None and comes:
+            raise ConflictError(f"{self._doing}: {shown} is a file: a directory cannot be copied to it")
         try:
             directory, name = self._place.last_name(path)
         except FileNotFoundError:

@@ -22,6 +22,7 @@ from rootless.engine.bundle import COPY_UP, read_config
 from rootless.engine.copy_pack import Packer
 from rootless.engine.copy_place import Place, open_place
 from rootless.engine.copy_unpack import Unpacker
+from rootless.engine.mounted import rootfs_of
 from rootless.engine.records import Container
 from rootless.engine.recover import find, need_here, settled
 from rootless.errors import ConflictError, NotFoundError, RootlessError, UsageError
@@ -31,8 +32,6 @@ from rootless.kernel.namespaces import open_namespace
 from rootless.kernel.pidfd import open_if_same
 from rootless.kernel.userns import Child, UserNamespace
 from storage import compress
-from storage.drivers import rootfs_plan
-from storage.layer_names import layer_names
 from storage.store import Store
 
 _PATIENCE = 60.0  # seconds
@@ -272,7 +271,7 @@ class _Inside:
         self._order: dict[str, Any] = {"pid": container.pid, "pidfd": pidfd, "name": container.name}
 
     def _of_stopped(self, container: Container, config: dict[str, Any], writable: bool) -> None:
-        store, layout = self._store, self._store.layout
+        store = self._store
         mounts = [mount for mount in config["mounts"] if _holds_files(mount)]
         images: list[tuple[dict[str, Any], str]] = []
         if mounts:
@@ -284,12 +283,9 @@ class _Inside:
             for claim in ready.claims:
                 self._stack.push(lambda kind, *_, claim=claim: claim.release(used=kind is None))
         mounts.sort(key=lambda mount: str(mount["destination"]).strip("/").count("/"))
-        layers = layer_names(store, records.layers_of(store.db, container.id))
         self._namespace = store.user_namespace()
         self._order = {
-            "rootfs": rootfs_plan(
-                container.driver, layout, layout.container(container.id), layers, read_only=not writable
-            ),
+            "rootfs": rootfs_of(store, container, not writable),
             "images": images,
             "target": config["root"]["path"],
             "mounts": mounts,

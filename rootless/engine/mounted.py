@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
 
 from rootless.engine.records import Container, layers_of
 from rootless.errors import ConflictError, RootlessError
@@ -80,15 +81,23 @@ def mount_container(store: Store, container: Container, tell: object) -> str:
     path = f"{directory}/merged"
     if path in _mount_points():
         return path
-    names = layer_names(store, layers_of(store.db, container.id))
     running = container.alive and container.driver not in WHOLE
-    plan = rootfs_plan(container.driver, store.layout, directory, names, read_only=running)
-    if running:
-        plan["lower"].insert(0, f"containers/{container.id}/upper")
-        if callable(tell):
-            tell(f"{container.name} is running: mounted read-only")
+    plan = rootfs_of(store, container, running)
+    if running and callable(tell):
+        tell(f"{container.name} is running: mounted read-only")
     mount_rootfs(plan, path)
     return path
+
+
+def rootfs_of(store: Store, container: Container, read_only: bool) -> dict[str, Any]:
+    """How to mount a container's files (`mount_rootfs`). With `read_only` they are not written to, and may be mounted
+    elsewhere. Raises StorageError."""
+    names = layer_names(store, layers_of(store.db, container.id))
+    directory = store.layout.container(container.id)
+    plan = rootfs_plan(container.driver, store.layout, directory, names, read_only=read_only)
+    if read_only and container.driver not in WHOLE:
+        plan["lower"].insert(0, f"containers/{container.id}/upper")
+    return plan
 
 
 def files_of(store: Store, container: Container) -> str | None:
