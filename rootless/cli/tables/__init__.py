@@ -32,6 +32,7 @@ VERBS = {
     "create": "create",
     "diff": "changes",
     "doctor": "system",
+    "events": "reports",
     "exec": "containers",
     "export": "changes",
     "history": "images",
@@ -123,6 +124,7 @@ NOUNS = {
     "system": {
         "check": "system check",
         "df": "system df",
+        "events": "events",
         "info": "info",
         "prune": "system prune",
         "reset": "system reset",

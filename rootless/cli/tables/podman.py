@@ -30,6 +30,7 @@ _FLAGS = {
         "unsetenv-all user/u userns uts variant volume/v volumes-from workdir/w"
     ),
     "diff": "format latest/l",
+    "events": "filter/f format no-trunc since stream until",
     "exec": (
         "detach-keys detach/d env-file env/e interactive/i latest/l preserve-fd preserve-fds privileged tty/t "
         "user/u workdir/w"
