@@ -156,10 +156,14 @@ def _open_all(path: str, rotated: int) -> list[int]:
                 raise
             continue
         except OSError as error:
+            if number:
+                continue
             raise StorageError(f"reading the log {path}: {error.strerror}") from None
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)
+            if number:
+                continue
             if stat.S_ISDIR(status.st_mode):
                 raise StorageError(f"reading the log {path}: it is a directory")
             raise ConflictError(f"reading the log {path}: it is no file, and keeps nothing")

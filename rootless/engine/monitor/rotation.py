@@ -32,7 +32,7 @@ class RotatingLog(LogFile):
         self._measure()
 
     def append(self, entry: bytes) -> bool:
-        while len(entry) > self._room:
+        while entry and len(entry) > self._room:
             cut = entry.rfind(b"\n", 0, max(self._room, 0)) + 1
             if not cut and self._room == self._size:  # one line that is longer than a whole file may be
                 cut = entry.index(b"\n") + 1
