@@ -87,6 +87,7 @@ def attach(
 
     Raises NotFoundError, ConflictError where it does not run.
     """
+    from rootless.engine.events import container_event
     from rootless.engine.recover import find
     from rootless.jsontext import loads
 
@@ -101,6 +102,7 @@ def attach(
         connection.send(b"O")
     except OSError:
         pass  # it has just ended; what we were told of that is still to be read
+    container_event(store, container, "attach")
     request = loads(container.request)
     tty = bool(request.get("tty"))
     process = (container.pid, container.pid_start, container.boot_id)

@@ -8,6 +8,7 @@ import stat
 
 import rootless
 from rootless.engine.bundle import read_config
+from rootless.engine.events import container_event
 from rootless.engine.recover import find, need_here
 from rootless.errors import ConflictError
 from rootless.jsontext import loads
@@ -94,7 +95,9 @@ def exec_foreground(
             os.close(end)
     for warning in entered.warnings:
         tell(warning)
-    return _watch(entered, ours)
+    code = _watch(entered, ours)
+    container_event(store, target.container, "exec_died", exit=code)
+    return code
 
 
 def exec_detached(store: Store, reference: str, request: ExecRequest) -> None:
@@ -121,6 +124,7 @@ class _Target:
 
     def __init__(self, store: Store, reference: str, request: ExecRequest) -> None:
         container = find(store, reference)
+        self.store = store
         self.container = container
         self.interactive = request.interactive
         self.pidfd = -1
@@ -162,6 +166,7 @@ class _Target:
             die_with_caller=die_with_caller,
             foreign=foreign,
         )
+        container_event(self.store, self.container, "exec")
         os.close(self.pidfd)
         return entered
 

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     Launcher = Callable[[], tuple[Starter, int, bool]]
 
 
-def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
-    """What makes a container of a request and runs it. Raises UsageError for a network that is none."""
+def new_container(store: Store, request: CreateRequest, tell: Tell, attached: bool = False) -> Launcher:
+    """What makes a container of a request and runs it; `attached`: somebody follows it from the start on.
+
+    Raises UsageError for a network that is none.
+    """
     mode, options = networking.parse_mode(request.network)
 
     def launch() -> tuple[Starter, int, bool]:
@@ -64,6 +67,8 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
             for warning in starter.execute(draft.ports):
                 tell(warning)
             create.note(store, draft, "start")
+            if attached:
+                create.note(store, draft, "attach")
         except BaseException as error:
             starter.abort()
             try:
@@ -79,10 +84,12 @@ def new_container(store: Store, request: CreateRequest, tell: Tell) -> Launcher:
     return launch
 
 
-def existing_container(store: Store, container: Container, tell: Tell, again: bool = False) -> Launcher:
+def existing_container(
+    store: Store, container: Container, tell: Tell, again: bool = False, attached: bool = False
+) -> Launcher:
     """What runs a container that does not run now; it raises OvertakenError where another starts or removes it.
 
-    `again`: it is its restart policy that starts it."""
+    `again`: it is its restart policy that starts it; `attached`: somebody follows it from the start on."""
     from rootless.engine.request import CreateRequest
     from rootless.jsontext import loads
 
@@ -124,6 +131,8 @@ def existing_container(store: Store, container: Container, tell: Tell, again: bo
             container_event(store, container, "start")
             if again:
                 container_event(store, container, "restart")
+            if attached:
+                container_event(store, container, "attach")
         except BaseException as error:
             starter.abort()
             try:

@@ -10,12 +10,14 @@ import os
 import re
 from typing import Any
 
+from rootless.engine.events import container_event
 from rootless.engine.records import Container, layers_of
 from rootless.errors import ConflictError, RootlessError
 from rootless.kernel.libc import SyscallError
 from rootless.kernel.mounts import MNT_DETACH, MS_BIND, MS_RDONLY, MS_REMOUNT, mount, umount
 from rootless.paths import make_private
 from storage.drivers import BTRFS, VFS, WHOLE, choose_driver, mount_rootfs, rootfs_plan
+from storage.events import emit
 from storage.layer_names import layer_names
 from storage.lease import Lease
 from storage.lookup import Image
@@ -41,6 +43,7 @@ def mount_image(store: Store, image: Image) -> str:
         else:
             mount(path, path, None, MS_BIND)
             mount(None, path, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
+    emit(store, "image", "mount", image.id, image.names[0] if image.names else "")
     return path
 
 
@@ -70,6 +73,7 @@ def unmount_image(store: Store, image_id: str, force: bool) -> None:
     os.rmdir(f"{top}/{image_id}")
     if not os.listdir(top):
         umount(top, MNT_DETACH)
+    emit(store, "image", "unmount", image_id, "")
 
 
 def mount_container(store: Store, container: Container, tell: object) -> str:
@@ -86,6 +90,7 @@ def mount_container(store: Store, container: Container, tell: object) -> str:
     if running and callable(tell):
         tell(f"{container.name} is running: mounted read-only")
     mount_rootfs(plan, path)
+    container_event(store, container, "mount")
     return path
 
 
@@ -121,6 +126,7 @@ def unmount_container(store: Store, container: Container, force: bool) -> None:
     if path is None:
         raise ConflictError(f"unmounting {container.name}: it is not mounted here", "`rootless mount` lists what is")
     _unmount(path, force)
+    container_event(store, container, "unmount")
 
 
 def _unmount(path: str, force: bool) -> None:

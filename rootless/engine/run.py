@@ -30,7 +30,7 @@ def run_foreground(
     """
     if request.requires:
         _start_needed(store, request, tell)
-    launcher = new_container(store, request, tell)
+    launcher = new_container(store, request, tell, attached=True)
     if request.tty:
         return _follow_child(store, launcher, request.interactive, detach_keys, sig_proxy)
     streams = [0, 1, 2] if request.interactive else [1, 2]
@@ -82,7 +82,7 @@ def start_attached(
             from rootless.engine.attach import attach
 
             return attach(store, container.id, interactive, detach_keys, sig_proxy)
-        launcher = existing_container(store, container, tell)
+        launcher = existing_container(store, container, tell, attached=True)
         try:
             if CreateRequest.from_plain(loads(container.request)).tty:
                 return _follow_child(store, launcher, interactive, detach_keys, sig_proxy)
