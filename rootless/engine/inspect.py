@@ -6,7 +6,7 @@ import time
 
 from rootless.engine.bundle import read_config
 from rootless.engine.cleanup import run_directory
-from rootless.engine.logplace import log_path
+from rootless.engine.logplace import NO_FILE, log_path, option
 from rootless.engine.records import dependencies
 from rootless.engine.restart import shown_policy
 from rootless.engine.signals import parse_signal, signal_name
@@ -263,6 +263,22 @@ def _config(
     }
 
 
+def _log_config(store: Store, container_id: str, request: dict[str, Any]) -> dict[str, Any]:
+    driver, options = request.get("log_driver", "k8s-file"), request.get("log_opt", [])
+    size = "0B"
+    if options:
+        from rootless.engine.log_options import shown_size
+
+        size = shown_size(options)
+    return {
+        "Type": driver,
+        "Config": None,
+        "Path": "" if driver in NO_FILE else log_path(store, container_id, options),
+        "Tag": option(options, "tag"),
+        "Size": size,
+    }
+
+
 def _bind(mount: dict[str, Any]) -> str:
     """A mount as `--volume` would write it out."""
     words = ["rw" if mount["RW"] else "ro", mount["Mode"], mount["Propagation"], *mount["Options"]]
@@ -284,13 +300,7 @@ def _host_config(
         "Binds": binds,
         "CgroupManager": "none",
         "ContainerIDFile": request.get("cidfile", ""),
-        "LogConfig": {
-            "Type": request.get("log_driver", "k8s-file"),
-            "Config": None,
-            "Path": log_path(store, container.id, request.get("log_opt", [])),
-            "Tag": "",
-            "Size": "0B",
-        },
+        "LogConfig": _log_config(store, container.id, request),
         "NetworkMode": f"{mode}:{options}" if options else mode,
         "PortBindings": _port_map(ports),
         "RestartPolicy": shown_policy(container.restart),
