@@ -11,6 +11,7 @@ from rootless.engine.events import container_event
 from rootless.engine.recover import condition, find, lives, need_here, refresh, settled
 from rootless.engine.signals import parse_signal, signal_name
 from rootless.errors import ConflictError, NotFoundError, RootlessError
+from rootless.faults import step
 from rootless.jsontext import loads
 from rootless.kernel.pidfd import open_if_same, send, wait_exit
 
@@ -52,6 +53,7 @@ def stop(store: Store, reference: str, timeout: int | None = None, tell: Tell | 
         timeout = request.get("stop_timeout", DEFAULT_TIMEOUT)
     stopping = {"state": records.STOPPING} if container.state == records.RUNNING else {}
     records.update_if(store.db, container, stopped=1, **stopping)
+    step("stopping")
     try:
         _end(store, container, number, timeout, tell)
         container_event(store, container, "stop")
@@ -94,6 +96,7 @@ def _end(store: Store, container: Container, number: int, timeout: int, tell: Te
     if pidfd is not None:
         if timeout != 0:
             send(pidfd, number)
+            step("stop-sent")
             if not wait_exit(pidfd, None if timeout < 0 else timeout * 1000):
                 if tell is not None:
                     unit = "second" if timeout == 1 else "seconds"

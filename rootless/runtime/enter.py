@@ -14,6 +14,7 @@ import gc
 import os
 
 from rootless.errors import ConflictError, KernelError
+from rootless.faults import step
 from rootless.kernel.clone import CLONE_PARENT, clone
 from rootless.kernel.namespaces import CLONE_NEWUSER, KINDS, namespace_id, setns
 from rootless.kernel.pidfd import wait_exit
@@ -168,6 +169,7 @@ def _pass_through(channel: Channel, order: dict[str, Any]) -> NoReturn:
             apply_limits(order["process"])
             seal_imports()
             setns(order["pidfd"], order["flags"])
+            step("door-inside")
             single = become_root_inside()
             arrange_descriptors(channel, order["stdio"], order["preserve_fds"])
             child, child_fd = clone(CLONE_PARENT)
@@ -177,6 +179,7 @@ def _pass_through(channel: Channel, order: dict[str, Any]) -> NoReturn:
             # The caller must know of us before anything can fail: a dead child that nobody waits for would keep the
             # container's pid 1 from ending.
             channel.receive()
+            step("exec-inside")
             _become(channel, order, single)
         except (EOFError, BrokenPipeError):  # the caller is gone
             pass

@@ -11,6 +11,7 @@ import gc
 import os
 
 from rootless.errors import RootlessError
+from rootless.faults import step
 from rootless.kernel.libc import SyscallError
 from rootless.kernel.mounts import MS_REC, MS_SLAVE, mount
 from rootless.kernel.namespaces import (
@@ -63,8 +64,10 @@ def become_container(
             forget_signals()
             os.setsid()
             _leave_namespaces(flags, prepare_network)
+            step("init-apart")
             channel.send("namespaces")
             _, plan, _ = channel.receive()
+            step("init-told")
             if plan["exposed"]:
                 _move_into_copy(channel, flags, mount_rootfs, plan)
             _become(channel, flags, mount_rootfs, plan)
@@ -149,6 +152,7 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
         for image, place in plan.get("images") or ():
             mount_rootfs(image, place)
     assembly.build()
+    step("init-mounted")
     apply_limits(process)
     console = assembly.open_console() if process.get("terminal") else None
     seal_imports()
@@ -166,7 +170,9 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
     channel.send("prepared", assembly.warnings, console.master if console is not None else None)
     if console is not None:
         os.close(console.master)
+    step("init-prepared")
     channel.receive()
+    step("init-executing")
     set_parent_death_signal(_SIGKILL)  # the kernel forgot it with the change of user
     if other_end_closed(channel):
         return

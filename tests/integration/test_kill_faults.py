@@ -94,6 +94,60 @@ def test_detached_monitor_killed_during_start(rl: Rootless, image: str, step: st
     rl("rm", "-f", "c")
 
 
+@pytest.mark.parametrize("step", ["init-apart", "init-told", "init-mounted", "init-prepared", "init-executing"])
+@pytest.mark.parametrize(
+    "options", [(), ("-d",), ("--network", "slirp4netns")], ids=["none", "detached", "slirp4netns"]
+)
+def test_pid_1_killed_before_it_is_the_containers(
+    rl: Rootless, image: str, step: str, options: tuple[str, ...]
+) -> None:
+    done = rl("run", "--name", "c", "--network", "none", *options, image, "sleep", "60", env=die_at(step), check=False)
+    if step == "init-executing":  # for all that can be seen, the program ran
+        assert rl.out("wait", "c") == "137"
+    else:
+        assert done.returncode == 125
+        assert "its first process" in done.stderr
+        assert "its first process" in rl.inspect("c")["State"]["Error"]
+        assert rl.status("c") == "created"
+    wait_until(lambda: not processes_of(rl.place), what="the end of all processes")
+    rl("rm", "c")
+
+
+@pytest.mark.parametrize("step", ["door-inside", "exec-inside"])
+@pytest.mark.parametrize("options", [(), ("-d",)], ids=["foreground", "detached"])
+def test_exec_killed_on_its_way_in(rl: Rootless, image: str, step: str, options: tuple[str, ...]) -> None:
+    rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60")
+    done = rl("exec", *options, "c", "sleep", "60", env=die_at(step), check=False)
+    assert done.returncode == (125 if step == "door-inside" else 0 if options else 137)
+    assert rl.out("exec", "c", "echo", "here") == "here"
+    assert rl.out("exec", "c", "ps").count("sleep") == 1
+    rl("rm", "-f", "-t", "0", "c")
+
+
+@pytest.mark.parametrize("step", ["stopping", "stop-sent"])
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+def test_stop_killed(rl: Rootless, image: str, step: str, verb: str) -> None:
+    rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60")
+    done = rl(verb, "-t", "60", "c", env=die_at(step), check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert rl.status("c") == "stopping"
+    assert rl.out("exec", "c", "echo", "here") == "here", "nobody has ended it"
+    rl("stop", "-t", "0", "c")
+    assert (rl.status("c"), rl.inspect("c")["State"]["ExitCode"]) == ("exited", 137)
+    assert rl.out("start", "c") == "c"
+    assert rl.status("c") == "running"
+    rl("rm", "-f", "-t", "0", "c")
+
+
+@pytest.mark.parametrize("step", ["before-plan", "initialized", "before-execute", "executed", "running", "reported"])
+def test_restart_killed_while_it_starts(rl: Rootless, image: str, step: str) -> None:
+    rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60")
+    rl("restart", "-t", "0", "c", env=die_at(step), check=False)
+    wait_until(lambda: rl.status("c") == "exited")
+    wait_until(lambda: not processes_of(rl.place), what="the end of all processes")
+    rl("rm", "c")
+
+
 @pytest.mark.parametrize("step", ["initialized", "running"])
 def test_start_killed(rl: Rootless, image: str, step: str) -> None:
     rl("create", "--name", "c", "--network", "none", image, "echo", "ran")
