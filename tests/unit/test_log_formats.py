@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootless.engine.logs.files import FileSource
-from rootless.engine.logs.formats import Entry, entries, parse, stamp
+from rootless.engine.logs.formats import Entry, entries, parse
 from rootless.engine.monitor.json_log import encoder
-from rootless.engine.monitor.logfile import LogFile, encode_cri
+from rootless.engine.monitor.logfile import LogFile, encode_cri, stamp
 from rootless.engine.monitor.rotation import RotatingLog
 
 Encode = Callable[[bytes, bytes, bytes], bytes]

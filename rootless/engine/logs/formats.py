@@ -6,8 +6,6 @@ would cost ten times as much.
 
 from __future__ import annotations
 
-import time
-
 from rootless.jsontext import loads
 
 TYPE_CHECKING = False
@@ -51,12 +49,6 @@ def _parse_json(line: bytes) -> Entry:
         raise ValueError("no line of a log") from None
     partial = not data.endswith(b"\n")
     return Entry(time, stream, partial, data if partial else data[:-1])
-
-
-def stamp(moment: float) -> bytes:
-    """Seconds since 1970 as logs write times."""
-    whole = int(moment // 1)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)).encode() + b".%09dZ" % int((moment - whole) * 1e9)
 
 
 def entries(block: bytes) -> Iterator[Entry]:

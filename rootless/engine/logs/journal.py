@@ -7,7 +7,8 @@ import os
 import select
 import signal
 
-from rootless.engine.logs.formats import Entry, stamp
+from rootless.engine.logs.formats import Entry
+from rootless.engine.monitor.logfile import stamp
 from rootless.errors import ConflictError, RootlessError
 
 TYPE_CHECKING = False
@@ -138,4 +139,4 @@ def parse_export(data: bytes) -> tuple[list[Entry], bytes]:
 def _entry(fields: dict[bytes, bytes]) -> Entry:
     moment = int(fields.get(b"_SOURCE_REALTIME_TIMESTAMP") or fields.get(b"__REALTIME_TIMESTAMP") or 0)
     stream = 2 if fields.get(b"PRIORITY") == b"3" else 1
-    return Entry(stamp(moment / 1e6), stream, b"CONTAINER_PARTIAL_MESSAGE" in fields, fields.get(b"MESSAGE", b""))
+    return Entry(stamp(moment * 1000), stream, b"CONTAINER_PARTIAL_MESSAGE" in fields, fields.get(b"MESSAGE", b""))

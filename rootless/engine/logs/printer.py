@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from rootless.engine.logs.formats import stamp
+from rootless.engine.monitor.logfile import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +88,7 @@ class Printer:
         for voice in self._voices:
             for stream, pieces in voice.waiting.items():
                 if pieces:
-                    self._end_line(voice, stream, stamp(time.time()))
+                    self._end_line(voice, stream, now())
             if self._colours[id(voice)]:
                 for stream, inside in voice.inside.items():
                     if inside:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless.engine.logs.formats import stamp
+from rootless.engine.monitor.logfile import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Choice:
     ) -> None:
         self.follow = follow
         self.tail = tail
-        self.since = b"" if since is None else stamp(since)
-        self.until = b"" if until is None else stamp(until)
+        self.since = b"" if since is None else stamp(int(since * 1e9))
+        self.until = b"" if until is None else stamp(int(until * 1e9))
         self.last = until
 
 

@@ -88,6 +88,11 @@ class LogFile:
 
 
 def now() -> bytes:
-    """This moment as logs write it: RFC 3339, UTC, with nanoseconds."""
-    seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
+    """This moment as logs write it."""
+    return stamp(time.time_ns())
+
+
+def stamp(nanoseconds: int) -> bytes:
+    """A time since 1970 as logs write it: RFC 3339, UTC, with nanoseconds."""
+    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
     return b"%s.%09dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode(), fraction)
