@@ -65,9 +65,9 @@ def exec_foreground(
     `tell` is given warnings. Raises NotFoundError, ConflictError where the container does not run, CommandNotFoundError
     (127), CannotInvokeError (126).
     """
-    target = _Target(store, reference, request)
+    target = Target(store, reference, request)
     if request.tty:
-        return _exec_on_terminal(target, tell, detach_keys)
+        return _exec_on_terminal(store, target, tell, detach_keys)
     # What a container may hold of ours is a pipe or /dev/null. A terminal it could read, a file it could open anew.
     wanted = (0, 1, 2) if request.interactive else (1, 2)
     # Users other than root can open only a pipe that is theirs as /dev/stdout. Ours stay ours: others hold them too.
@@ -93,6 +93,7 @@ def exec_foreground(
     for fd, end in enumerate(stdio):
         if end is not None and end != fd:
             os.close(end)
+    container_event(store, target.container, "exec")
     for warning in entered.warnings:
         tell(warning)
     code = _watch(entered, ours)
@@ -107,10 +108,11 @@ def exec_detached(store: Store, reference: str, request: ExecRequest) -> None:
     """
     from rootless.engine.monitor.handover import fork_monitor
 
-    target = _Target(store, reference, request)
+    target = Target(store, reference, request)
 
     def launch() -> tuple[dict[str, Any], None]:
         entered = target.enter([None, None, None], False)
+        container_event(store, target.container, "exec")
         # What nobody sees of a terminal is read all the same: it hangs up when its other end is closed.
         terminal = -1 if entered.terminal is None else entered.terminal
         state = _state(entered, {0: terminal, 1: terminal, 2: -1}, request.tty, [])
@@ -119,12 +121,11 @@ def exec_detached(store: Store, reference: str, request: ExecRequest) -> None:
     fork_monitor(launch, [])
 
 
-class _Target:
+class Target:
     """The process object for an exec, and where it goes."""
 
     def __init__(self, store: Store, reference: str, request: ExecRequest) -> None:
         container = find(store, reference)
-        self.store = store
         self.container = container
         self.interactive = request.interactive
         self.pidfd = -1
@@ -166,7 +167,6 @@ class _Target:
             die_with_caller=die_with_caller,
             foreign=foreign,
         )
-        container_event(self.store, self.container, "exec")
         os.close(self.pidfd)
         return entered
 
@@ -230,7 +230,7 @@ def _watch(entered: Entered, ours: dict[int, int]) -> int:
     return monitor.run()
 
 
-def _exec_on_terminal(target: _Target, tell: Tell, detach_keys: str | None) -> int:
+def _exec_on_terminal(store: Store, target: Target, tell: Tell, detach_keys: str | None) -> int:
     """A child becomes the parent of the command, so that it goes on when the user detaches."""
     import _socket
 
@@ -247,6 +247,7 @@ def _exec_on_terminal(target: _Target, tell: Tell, detach_keys: str | None) -> i
 
     def launch() -> tuple[dict[str, Any], Any]:
         entered = target.enter([None, None, None], False)
+        container_event(store, target.container, "exec")
         for warning in entered.warnings:
             tell(warning)
         assert entered.terminal is not None
