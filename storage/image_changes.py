@@ -72,7 +72,7 @@ def words(text: str) -> list[str]:
 
 def _command(key: str) -> Callable[[dict[str, Any], str], None]:
     def apply(config: dict[str, Any], value: str) -> None:
-        parsed = _json_list(value)
+        parsed = json_list(value)
         config[key] = ["/bin/sh", "-c", value] if parsed is None else parsed
         if key == "Entrypoint":
             config.pop("Cmd", None)  # the command of the base belongs to another entry point
@@ -80,7 +80,7 @@ def _command(key: str) -> Callable[[dict[str, Any], str], None]:
     return apply
 
 
-def _json_list(value: str) -> list[str] | None:
+def json_list(value: str) -> list[str] | None:
     """The exec form, or None where it is the shell form."""
     if not value.startswith("["):
         return None
@@ -133,7 +133,7 @@ def _expose(config: dict[str, Any], value: str) -> None:
 
 
 def _volume(config: dict[str, Any], value: str) -> None:
-    paths = _json_list(value) or words(value)
+    paths = json_list(value) or words(value)
     config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in paths}}
 
 
@@ -153,11 +153,18 @@ def _onbuild(config: dict[str, Any], value: str) -> None:
     config["OnBuild"] = [*(config.get("OnBuild") or []), value]
 
 
+def _healthcheck(config: dict[str, Any], value: str) -> None:
+    from storage.healthcheck import parse_instruction
+
+    config["Healthcheck"] = parse_instruction(value)
+
+
 _INSTRUCTIONS: dict[str, Callable[[dict[str, Any], str], None]] = {
     "CMD": _command("Cmd"),
     "ENTRYPOINT": _command("Entrypoint"),
     "ENV": _env,
     "EXPOSE": _expose,
+    "HEALTHCHECK": _healthcheck,
     "LABEL": _label,
     "ONBUILD": _onbuild,
     "STOPSIGNAL": _string("StopSignal"),

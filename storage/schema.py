@@ -157,7 +157,7 @@ CREATE TABLE container_health (       -- what the checks have found since its la
     streak INTEGER NOT NULL DEFAULT 0,  -- failures, one after the other
     startup INTEGER NOT NULL DEFAULT 0,  -- of the startup check: n successes, or -n failures, in a row
     started INTEGER NOT NULL DEFAULT 0,  -- whether the startup check has been passed
-    log TEXT NOT NULL DEFAULT '[]'    -- JSON: [start, end, exit code, output], the oldest first; Unix seconds
+    log TEXT NOT NULL DEFAULT '[]'    -- JSON: objects with Start, End, ExitCode, Output, the oldest first
 ) WITHOUT ROWID;
 """
 

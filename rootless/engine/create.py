@@ -109,6 +109,10 @@ def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft
 
         request.env, request.env_file = resolve(request.env, request.env_file), []
     _inherit(request, settings)
+    if settings.get("Healthcheck") or request.needs_health:
+        from rootless.engine.health.plan import settle as settle_health
+
+        settle_health(request, settings)
     draft.ports = networking.parse_ports(request, draft.network[0], starting and not request.replace)
     networking.check(request, draft.network)
     mounts: list[dict[str, Any]] = []

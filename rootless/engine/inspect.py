@@ -68,7 +68,7 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
         "Created": rfc3339(container.created),
         "Path": args[0] if args else "",
         "Args": args[1:],
-        "State": _state(container),
+        "State": _state(store, container, request.get("health")),
         "Image": container.image_id,
         "ImageDigest": _image_digest(store, container),
         "ImageName": container.image_name,
@@ -133,7 +133,12 @@ def rfc3339(moment: float) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((moment - whole) * 1e9):09d}Z"
 
 
-def _state(container: Container) -> dict[str, Any]:
+def _state(store: Store, container: Container, plan: dict[str, Any] | None) -> dict[str, Any]:
+    health = None
+    if plan and container.health:
+        from rootless.engine.health.results import shown
+
+        health = shown(store, container, plan)
     return {
         "OciVersion": "1.1.0",
         "Status": container.state,
@@ -148,7 +153,8 @@ def _state(container: Container) -> dict[str, Any]:
         "Error": container.error,
         "StartedAt": rfc3339(container.started),
         "FinishedAt": rfc3339(container.finished),
-        "Health": None,
+        "Health": health,
+        "Healthcheck": health,  # as Podman 4 and many templates call it
         "CheckpointedAt": rfc3339(0),
         "RestoredAt": rfc3339(0),
     }
@@ -260,6 +266,7 @@ def _config(
         "StopTimeout": request.get("stop_timeout", DEFAULT_TIMEOUT),
         "Passwd": False,
         "Umask": "0022",
+        **_health_config(request.get("health")),
     }
 
 
@@ -276,6 +283,23 @@ def _log_config(store: Store, container_id: str, request: dict[str, Any]) -> dic
         "Path": "" if driver in NO_FILE else log_path(store, container_id, options),
         "Tag": option(options, "tag"),
         "Size": size,
+    }
+
+
+def _health_config(plan: dict[str, Any] | None) -> dict[str, Any]:
+    """What is to be checked, with the names of Podman 5; the times are in nanoseconds."""
+    if not plan:
+        return {"HealthcheckOnFailureAction": "none"}
+    names = ("Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
+    found = {"Healthcheck": {name: plan[name] for name in names if name in plan}}
+    if "Startup" in plan:
+        found["StartupHealthCheck"] = plan["Startup"]
+    return {
+        **found,
+        "HealthcheckOnFailureAction": plan.get("OnFailure", "none"),
+        "HealthLogDestination": plan.get("LogDestination", "local"),
+        "HealthcheckMaxLogCount": plan.get("MaxLogCount", 5),
+        "HealthcheckMaxLogSize": plan.get("MaxLogSize", 500),
     }
 
 

@@ -36,13 +36,34 @@ _LISTS = (
     "volume",
     "volumes_from",
 )
-_FLAGS = ("init", "interactive", "no_hosts", "privileged", "quiet", "read_only", "replace", "rm", "rmi", "tty")
+_FLAGS = (
+    "init",
+    "interactive",
+    "no_healthcheck",
+    "no_hosts",
+    "privileged",
+    "quiet",
+    "read_only",
+    "replace",
+    "rm",
+    "rmi",
+    "tty",
+)
 _TEXTS = (
     "arch",
     "authfile",
     "cidfile",
     "conmon_pidfile",
     "entrypoint",  # None: the image's; a command, or a JSON list
+    "health_cmd",
+    "health_interval",
+    "health_log_destination",
+    "health_on_failure",
+    "health_start_period",
+    "health_startup_cmd",
+    "health_startup_interval",
+    "health_startup_timeout",
+    "health_timeout",
     "hostname",
     "image_volume",  # None: anonymous
     "log_driver",
@@ -59,8 +80,18 @@ _TEXTS = (
     "variant",
     "workdir",
 )
+_NUMBERS = (  # None: not said
+    "health_max_log_count",
+    "health_max_log_size",
+    "health_retries",
+    "health_startup_retries",
+    "health_startup_success",
+)
 # For a pull, which is over once the container is made; for its configuration, which is written then.
 _UNKEPT = ("authfile", "display", "patience", "read_only_tmpfs", "tls_verify")
+
+
+_SLOTS_OF_HEALTH = tuple(name for name in (*_TEXTS, *_NUMBERS) if name.startswith("health_"))
 
 
 class CreateRequest:
@@ -69,14 +100,16 @@ class CreateRequest:
     `stop_timeout` and `timeout` (how long it may run) are in seconds. Field names are those of the command line's
     options, so `from_options` copies. For a pull, where one is needed: `display` makes what shows its progress,
     `patience` says how often it is tried, `tls_verify` None leaves to the configuration. `read_only_tmpfs`: None is
-    True.
+    True. `health`, once made: the plan of its checks (`health.plan`), or None; the options for it are None then.
     """
 
     __slots__ = (
         *_LISTS,
         *_FLAGS,
         *_TEXTS,
+        *_NUMBERS,
         "display",
+        "health",
         "image",
         "patience",
         "read_only_tmpfs",
@@ -113,8 +146,23 @@ class CreateRequest:
         ulimit: list[str]
         volume: list[str]
         volumes_from: list[str]
+        health_cmd: str | None
+        health_interval: str | None
+        health_log_destination: str | None
+        health_max_log_count: int | None
+        health_max_log_size: int | None
+        health_on_failure: str | None
+        health_retries: int | None
+        health_start_period: str | None
+        health_startup_cmd: str | None
+        health_startup_interval: str | None
+        health_startup_retries: int | None
+        health_startup_success: int | None
+        health_startup_timeout: str | None
+        health_timeout: str | None
         init: bool
         interactive: bool
+        no_healthcheck: bool
         no_hosts: bool
         privileged: bool
         quiet: bool
@@ -149,8 +197,9 @@ class CreateRequest:
             setattr(self, name, [])
         for name in _FLAGS:
             setattr(self, name, False)
-        for name in _TEXTS:
+        for name in (*_TEXTS, *_NUMBERS):
             setattr(self, name, None)
+        self.health: dict[str, Any] | None = None
         self.image = image
         self.stop_timeout: int | None = None
         self.timeout: int | None = None
@@ -163,6 +212,13 @@ class CreateRequest:
         """Whether `engine.lifespan` has something to say about it."""
         asked = self.restart or self.replace or self.rmi or self.attach or self.requires
         return bool(asked or self.pidfile or self.conmon_pidfile)
+
+    @property
+    def needs_health(self) -> bool:
+        """Whether `engine.health.plan` has something to say about it, whatever the image has."""
+        if self.no_healthcheck or self.health_cmd is not None:
+            return True
+        return any(getattr(self, name) is not None for name in _SLOTS_OF_HEALTH)
 
     @classmethod
     def from_options(cls, options: Any) -> CreateRequest:

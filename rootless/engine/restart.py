@@ -51,13 +51,14 @@ def shown_policy(policy: str) -> dict[str, Any]:
     return {"Name": name or "no", "MaximumRetryCount": int(count or 0)}
 
 
-def pause_before(container: Container, code: int, ran: float, last: float) -> float | None:
+def pause_before(container: Container, code: int, ran: float, last: float, renew: bool = False) -> float | None:
     """How many seconds to wait before a container that has ended with exit code `code` is started again; None where it
-    is not. `ran`: seconds that it has run; `last`: the pause before this life of it, 0 where a user has begun it."""
+    is not. `ran`: seconds that it has run; `last`: the pause before this life of it, 0 where a user has begun it.
+    `renew`: its health check has ended it, for that it be started again."""
     policy, _, most = container.restart.partition(":")
-    if not policy or container.stopped:
+    if not (policy or renew) or container.stopped:
         return None
-    if policy == "on-failure" and (code == 0 or (most and container.restarts >= int(most))):
+    if not renew and policy == "on-failure" and (code == 0 or (most and container.restarts >= int(most))):
         return None
     if not last or ran >= _GOOD_LIFE:
         return _FIRST_PAUSE

@@ -151,9 +151,15 @@ class Starter:
         if rootless.debug:
             rootless.debug(f"pid 1 is {launch.init_pid}; network: {self.mode}{':' if options else ''}{options}")
         self.helper = networking.start_helper(launch.init_pid, self.mode, options, run_directory, ports)
+        health = {}
+        if request.health:
+            from rootless.engine.health.results import begin
+
+            health = begin(store.db, container_id, request.health)
         records.update(
             store.db,
             container_id,
+            **health,
             state=records.INITIALIZED,
             pid=launch.init_pid,
             pid_start=start_time(launch.init_pid) or 0,
@@ -211,7 +217,8 @@ class Starter:
         `clients`: attached connections. `rootfs`: pidfd of the process that serves the root file system. `since` is
         when it began to run (time.monotonic), `delay` what was waited before that, `timeout` how many seconds it may
         run, 0 for ever; `pause` becomes the seconds until it is started again (None: it is not), in the foreground with
-        the arguments `foreground` of `run.watch`. `policy`: whether its restart policy may keep it from being removed.
+        the arguments `foreground` of `run.watch`. `health`: whether it is to be checked; `renew`: its checks have it
+        started again. `policy`: whether its restart policy may keep it from being removed.
         `remove_image`: the image that goes with it, or "".
         """
         request = self.request
@@ -249,6 +256,8 @@ class Starter:
             "rootfs": self._serving_process(),
             "auto_remove": auto_remove,
             "policy": bool(request.restart),
+            "health": bool(request.health and request.health.get("Interval")),
+            "renew": False,
             "since": time.monotonic(),
             "delay": 0.0,
             "pause": None,

@@ -32,11 +32,13 @@ _LONGEST_DEATH_MS = 10_000  # from SIGKILL until the last process of a container
 _PATIENCE = 10.0  # seconds that a monitor gets for recording the end
 
 
-def stop(store: Store, reference: str, timeout: int | None = None, tell: Tell | None = None) -> None:
+def stop(
+    store: Store, reference: str, timeout: int | None = None, tell: Tell | None = None, again: bool = False
+) -> None:
     """Send the stop signal, wait `timeout` seconds (None: what the container was made with; negative: for ever), then
     kill; returns when the end is recorded. One that does not run is fine. Raises NotFoundError.
 
-    `tell` is given a warning where waiting was in vain."""
+    `tell` is given a warning where waiting was in vain. `again`: its monitor is to start it again."""
     container = settled(store, find(store, reference))
     while container.state == records.RESTARTING:
         from rootless.engine.restart import end
@@ -52,7 +54,7 @@ def stop(store: Store, reference: str, timeout: int | None = None, tell: Tell | 
     if timeout is None:
         timeout = request.get("stop_timeout", DEFAULT_TIMEOUT)
     stopping = {"state": records.STOPPING} if container.state == records.RUNNING else {}
-    records.update_if(store.db, container, stopped=1, **stopping)
+    records.update_if(store.db, container, stopped=int(not again), **stopping)
     step("stopping")
     try:
         _end(store, container, number, timeout, tell)

@@ -108,7 +108,8 @@ def status(container: Container, now: float) -> str:
     """The state in words: "Up 2 minutes", "Exited (0) 3 hours ago"."""
     state = container.state
     if state == "running":
-        return f"Up {human_duration(now - container.started)}"
+        up = f"Up {human_duration(now - container.started)}"
+        return f"{up} ({container.health})" if container.health else up
     if state == "restarting":
         return f"Restarting ({container.exit_code}) {ago(container.finished, now)}"
     if state == "exited":

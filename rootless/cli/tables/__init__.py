@@ -86,6 +86,9 @@ NOUNS = {
         "umount": "unmount",
         "unmount": "unmount",
     },
+    "healthcheck": {
+        "run": "healthcheck run",
+    },
     "image": {
         "analyze": "image analyze",
         "diff": "image diff",
@@ -148,6 +151,7 @@ NOUNS = {
 
 _TABLE_OF_NOUN = {
     "container": "containers",
+    "healthcheck": "health",
     "image": "images",
     "manifest": "manifests",
     "system": "system",

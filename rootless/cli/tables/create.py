@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rootless.cli.options import ANY, BOOL, CHOICE, CSV, LIST, STR, UINT, Argument, Command, Option
-from rootless.cli.tables import lifespan
+from rootless.cli.tables import health, lifespan
 
 PULL = ("always", "missing", "never", "newer")
 IMAGE_VOLUMES = ("anonymous", "bind", "tmpfs", "ignore")
@@ -69,6 +69,7 @@ _SHARED = (
     Option("--volume -v", LIST, "Mount a directory or a volume", metavar="SOURCE:PATH[:OPTIONS]"),
     Option("--volumes-from", LIST, "Mount what another container mounts", metavar="CONTAINER[:ro]"),
     Option("--workdir -w", STR, "Directory to start in", metavar="DIR"),
+    *health.CHECKS,
     *lifespan.SHARED,
 )
 

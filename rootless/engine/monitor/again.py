@@ -38,6 +38,7 @@ def wait_and_start(state: dict[str, Any]) -> NoReturn:
     code: int = state["code"]
     try:
         asked = _signal.sigtimedwait(ENDING, state["pause"]) is not None
+        _reap_all()
         from storage.store import Store
 
         store = Store(state["root"], state["runroot"], state["driver"])
@@ -49,6 +50,15 @@ def wait_and_start(state: dict[str, Any]) -> NoReturn:
                 code = _start(store, container, state)
     finally:
         os._exit(code)
+
+
+def _reap_all() -> None:
+    """A health check that has ended the container is a child of ours that nobody has waited for."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
 
 
 def _ours(store: Store, container_id: str) -> Container | None:

@@ -35,7 +35,7 @@ def finish(state: dict[str, Any], code: int, store: Store | None = None) -> None
     step("ended")
     _stop_helper(state)
     container_id: str = state["id"]
-    if state["auto_remove"] and not state["policy"]:
+    if state["auto_remove"] and not state["policy"] and not state["renew"]:
         container = records.get(store.db, container_id)
         if container is not None:
             container_event(store, container, "died", exit=code)
@@ -46,7 +46,7 @@ def finish(state: dict[str, Any], code: int, store: Store | None = None) -> None
         container = records.get(store.db, container_id)
         if container is None or container.monitor_pid != os.getpid():
             return  # somebody took us for dead
-        state["pause"] = _pause(container, state, code) if container.restart else None
+        state["pause"] = _pause(container, state, code) if container.restart or state["renew"] else None
         if state["pause"] is not None:
             changes["state"] = records.RESTARTING
         elif state["auto_remove"]:
@@ -67,7 +67,7 @@ def _pause(container: Container, state: dict[str, Any], code: int) -> float | No
 
     if state.get("asked"):
         return None
-    pause = pause_before(container, code, time.monotonic() - state["since"], state["delay"])
+    pause = pause_before(container, code, time.monotonic() - state["since"], state["delay"], state["renew"])
     if pause is not None and state["foreground"] is None:
         import _signal  # type: ignore[import-not-found]
 

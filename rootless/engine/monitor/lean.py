@@ -28,6 +28,11 @@ def _finish(state: dict[str, object], code: int) -> None:
 if __name__ == "__main__":
     given = _state(int(sys.argv[1]))
     sys.path[:] = given["path"]  # type: ignore[call-overload]
+    if "check" in given:
+        from rootless.engine.health.child import main
+
+        main(given)
+        posix._exit(0)
     if "code" in given:
         from rootless.engine.monitor.again import wait_and_start
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from rootless.engine.monitor.health import Health
+
 _READABLE = POLLIN | POLLHUP | POLLERR
 _DEAF = 1.0  # seconds
 _AGAIN = 0.1
@@ -63,6 +65,7 @@ class Monitor:
         self._input = Input(self._poller, state["input"], self.tty, local and state["local_input"], self._input_changed)
         self._paused = False  # an output is blocked: the container is not read
         self._server = _socket.socket(fileno=state["server"]) if state["server"] >= 0 else None
+        self._health: Health | None = None
         self._withheld = False  # how it has ended is kept from us
         self._clients: dict[int, Client] = {}
         for fd in state["clients"]:
@@ -114,6 +117,8 @@ class Monitor:
                 self._poller.watch(fd, POLLIN, self._helper_ended)
         if self.state["rootfs"] >= 0:
             self._poller.watch(self.state["rootfs"], POLLIN, self._rootfs_ended)
+        if self.state.get("health"):
+            self._check_health()
         if self.state.get("timeout"):
             self._poller.after(self.state["timeout"], self._time_is_up)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
@@ -254,11 +259,20 @@ class Monitor:
                 resize(self.state["output"], body)
         elif kind == b"O":
             client.follows = True
+        elif kind == b"H":
+            self._check_health()
         else:
             client.gone = True
             self._arrange()  # the container may have waited for this client alone
 
     # Ends
+
+    def _check_health(self) -> None:
+        if self._health is None:
+            from rootless.engine.monitor.health import Health
+
+            self._health = Health(self.state, self._poller)
+        self._health.begin()
 
     def _time_is_up(self) -> None:
         if self.code is None and not self._withheld:
@@ -295,6 +309,8 @@ class Monitor:
     def _finish(self) -> int:
         assert self.code is not None
         code = self.code
+        if self._health is not None:
+            self._health.end()
         # What was written before the end is in the pipes. Others may go on writing: processes that an exec'ed command
         # has left behind, and whoever was sent the descriptor.
         for fd in list(self._sources):

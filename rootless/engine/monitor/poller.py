@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_LONGEST_MS = 1 << 30  # poll(2) takes an int
+
+
 class Poller:
     """`current` is the descriptor whose handler runs."""
 
@@ -63,4 +66,4 @@ class Poller:
         if not self._moments:
             return None
         left = min(moment[0] for moment in self._moments) - time.monotonic()
-        return max(0, int(left * 1000) + 1)
+        return max(0, min(int(left * 1000) + 1, _LONGEST_MS))

@@ -10,7 +10,7 @@ _EXIT_CODE = 52  # the number of the field in /proc/PID/stat
 
 def stands_still(pid: int) -> bool:
     """Whether a child is traced, and waits for its tracer."""
-    return _fields(pid)[:1] == [b"t"]
+    return stat_fields(pid)[:1] == [b"t"]
 
 
 def exit_code(pid: int) -> int | None:
@@ -22,14 +22,14 @@ def exit_code(pid: int) -> int | None:
 
 
 def _code_of_traced(pid: int) -> int | None:
-    fields = _fields(pid)
+    fields = stat_fields(pid)
     if fields[:1] != [b"Z"]:
         return None
     status = int(fields[_EXIT_CODE - 3])
     return 128 + (status & 0x7F) if status & 0x7F else status >> 8
 
 
-def _fields(pid: int) -> list[bytes]:
+def stat_fields(pid: int | str) -> list[bytes]:
     """/proc/PID/stat from the state letter on; [] where /proc shows nothing of others' processes."""
     try:
         stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,0 +1,106 @@
+"""When a monitor has its container checked. Loaded where there is a health check; a child does it, and nothing of it
+stays."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import marshal
+import posix as os
+
+from rootless.engine.monitor.streams import POLLIN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.engine.monitor.poller import Poller
+
+_ANEW = 30.0  # seconds until the next check after one that nobody could do
+_LONGEST_MESSAGE = 64
+
+
+class Health:
+    """The checks of one container. Sets state["renew"] when one of them is to have it started again."""
+
+    __slots__ = ("_acts", "_child", "_delay", "_poller", "_reader", "_round", "_state")
+
+    def __init__(self, state: dict[str, Any], poller: Poller) -> None:
+        self._state = state
+        self._poller = poller
+        self._child = 0
+        self._reader = -1
+        self._delay: float | None = _ANEW
+        self._acts = False
+        self._round = 0  # which appointment counts
+
+    def begin(self) -> None:
+        """Check now, and from then on as the plan says."""
+        self._plan(0.0)
+
+    def _plan(self, delay: float) -> None:
+        self._round += 1
+        mine = self._round
+
+        def due() -> None:
+            if mine == self._round and not self._child:
+                self._check()
+
+        self._poller.after(delay, due)
+
+    def _check(self) -> None:
+        reader = writer = -1
+        try:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            monitor = os.getpid()
+            child = os.fork()
+        except OSError:  # no process, no descriptor, no memory for it now
+            for fd in (reader, writer):
+                if fd >= 0:
+                    os.close(fd)
+            self._plan(_ANEW)
+            return
+        if child == 0:
+            _become_check(self._state, writer, monitor)
+        os.close(writer)
+        self._child, self._reader, self._delay, self._acts = child, reader, _ANEW, False
+        self._poller.watch(reader, POLLIN, self._told)
+
+    def _told(self, events: int) -> None:
+        data = os.read(self._reader, _LONGEST_MESSAGE)
+        if data:
+            self._delay, action = marshal.loads(data)
+            self._acts = action != "none"
+            if action == "restart":
+                self._state["renew"] = True
+            return
+        self._forget_child()
+        if self._delay is not None:
+            self._plan(self._delay)
+
+    def _forget_child(self) -> None:
+        self._poller.forget(self._reader)
+        os.close(self._reader)
+        os.waitpid(self._child, 0)
+        self._child = 0
+
+    def end(self) -> None:
+        """The container has ended; so do its checks. One that has ended the container itself may have more to do."""
+        if self._child and not self._acts:
+            os.kill(self._child, _signal.SIGKILL)
+            self._forget_child()
+
+
+def _become_check(state: dict[str, Any], report: int, monitor: int) -> None:
+    """In the child: never returns."""
+    try:
+        os.setsid()
+        null = os.open("/dev/null", os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        from rootless.engine.monitor.handover import execute
+
+        kept = {name: state[name] for name in ("id", "root", "runroot", "driver", "pid")}
+        execute({**kept, "check": True, "report": report, "monitor": monitor}, {report})
+    finally:
+        os._exit(1)
