@@ -30,7 +30,7 @@ class FileSource:
     def __init__(self, path: str, rotated: int, tail: int, life: Life | None) -> None:
         self._path = path
         self._rotated = rotated
-        self._files = _open_all(path, rotated)  # the oldest first; the first is being read
+        self._files, self._number = _open_all(path, rotated)  # the oldest first; the first is being read
         self._rest: list[bytes] = []  # the beginning of a line whose end is not there yet
         self._rest_size = 0
         self._life = life
@@ -41,6 +41,8 @@ class FileSource:
         self._limit = os.fstat(self._files[-1]).st_size if life is None else 0
         self.fds: tuple[int, ...] = ()
         if life is not None:
+            if rotated:
+                life.ask_before_end(self._find_all)
             self._watch()
             self.fds = (self._inotify, life.fileno())
 
@@ -63,7 +65,7 @@ class FileSource:
                 self._rest, self._rest_size = [], 0
                 if self._life is not None:
                     self._watch()
-            elif self._life is None or not self._has_successors():
+            elif self._life is None or not self._find_next():
                 return None
 
     def _read(self) -> bytes:
@@ -106,34 +108,25 @@ class FileSource:
             self._path,
         )
 
-    def _has_successors(self) -> bool:
-        """Whether the log goes on in other files than the one that was read to its end; they are opened then."""
+    def _find_next(self) -> bool:
+        """Whether the log goes on in another file than the last that is open; that is opened then.
+
+        What was written to the one that is read between our last look and the moment when it was replaced is read
+        before: it stays the first of the files until it has no more.
+        """
         if not self._rotated:
             return False
-        ours = os.fstat(self._files[0])
-        try:
-            there = os.stat(self._path)
-        except OSError:  # removed, and with it what would follow
+        found = _next(self._path, self._rotated, self._files[-1], self._number)
+        if found is None:
             return False
-        if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
-            return False
-        try:
-            found = _open_all(self._path, self._rotated)
-        except (OSError, StorageError, ConflictError):
-            return False
-        states = [os.fstat(fd) for fd in found]
-        keys = [(state.st_dev, state.st_ino) for state in states]
-        if (ours.st_dev, ours.st_ino) in keys:
-            first = keys.index((ours.st_dev, ours.st_ino)) + 1
-        else:  # it is older than all that is kept, or was taken away by hand: then others may be older than it
-            ages = [state.st_mtime_ns >= ours.st_mtime_ns for state in states]
-            first = ages.index(True) if True in ages else len(found)
-        for fd in found[:first]:
-            os.close(fd)
-        # What was written to it between our last look and the moment when it was replaced is read before the others:
-        # it stays the first of the files until it has no more.
-        self._files += found[first:]
-        return len(self._files) > 1
+        self._files.append(found[0])
+        self._number = found[1]
+        return True
+
+    def _find_all(self) -> None:
+        """Open what there is before it is removed."""
+        while self._find_next():
+            pass
 
     def _skip_to(self, tail: int) -> None:
         index, offset = tail_position(self._files, tail)
@@ -143,38 +136,94 @@ class FileSource:
         os.lseek(self._files[0], offset, os.SEEK_SET)
 
 
-def _open_all(path: str, rotated: int) -> list[int]:
-    """The files of a log, the oldest first. They may change their names meanwhile, always upwards, so they are looked
-    for in this direction; what is seen twice is kept once."""
-    found: list[int] = []
-    seen = set()
-    for number in range(rotated + 1):
-        try:
-            fd = os.open(f"{path}.{number}" if number else path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            if number == 0 and not rotated:
-                raise
-            continue
-        except OSError as error:
-            if number:
-                continue
-            raise StorageError(f"reading the log {path}: {error.strerror}") from None
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(fd)
-            if number:
-                continue
-            if stat.S_ISDIR(status.st_mode):
-                raise StorageError(f"reading the log {path}: it is a directory")
-            raise ConflictError(f"reading the log {path}: it is no file, and keeps nothing")
-        if (status.st_dev, status.st_ino) in seen:
-            os.close(fd)
-        else:
-            seen.add((status.st_dev, status.st_ino))
-            found.insert(0, fd)
-    if not found:
-        raise FileNotFoundError(path)
-    return found
+def _open_all(path: str, rotated: int) -> tuple[list[int], int]:
+    """The files of a log, the oldest first, and the number of the last at some moment. Raises FileNotFoundError."""
+    number = rotated
+    while (fd := _open(path, number)) is None:
+        if number == 0:
+            raise FileNotFoundError(path)
+        number -= 1
+    files = [fd]
+    while (found := _next(path, rotated, files[-1], number)) is not None:
+        files.append(found[0])
+        number = found[1]
+    return files, number
+
+
+def _next(path: str, rotated: int, fd: int, at_least: int) -> tuple[int, int] | None:
+    """The file in which a log goes on after the one that is open as `fd`, and its number; None where there is none yet.
+
+    Files change their names meanwhile, always upwards, one by one from the oldest on; `at_least` is a number that `fd`
+    had once. As long as it keeps its own, the one below is the next.
+    """
+    ours = _identity(os.fstat(fd))
+    while True:
+        number = at_least
+        while number <= rotated and _identity_of(path, number) != ours:
+            number += 1
+        if number > rotated:
+            return _next_of_lost(path, rotated, fd)
+        if number == 0:
+            return None
+        found = _open(path, number - 1)
+        if found is not None:
+            if _identity_of(path, number) == ours and _identity(os.fstat(found)) != ours:
+                return found, number - 1
+            os.close(found)
+        elif _identity_of(path, number) == ours:
+            return None  # removed by hand
+
+
+def _next_of_lost(path: str, rotated: int, fd: int) -> tuple[int, int] | None:
+    """As `_next`, where the file has gone: it was older than all that are kept, or somebody has removed it. Those that
+    were written to later are newer."""
+    if _identity_of(path, 0) is None:
+        return None
+    last = os.fstat(fd).st_mtime_ns
+    for number in range(rotated, -1, -1):
+        found = _open(path, number)
+        if found is not None:
+            if os.fstat(found).st_mtime_ns >= last:
+                return found, number
+            os.close(found)
+    return None
+
+
+def _name(path: str, number: int) -> str:
+    return f"{path}.{number}" if number else path
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _identity_of(path: str, number: int) -> tuple[int, int] | None:
+    try:
+        return _identity(os.stat(_name(path, number)))
+    except OSError:
+        return None
+
+
+def _open(path: str, number: int) -> int | None:
+    """One file of a log; None where there is none. Raises StorageError, ConflictError for what is no log; among those
+    that were rotated that is passed over."""
+    try:
+        fd = os.open(_name(path, number), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if number:
+            return None
+        raise StorageError(f"reading the log {path}: {error.strerror}") from None
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return fd
+    os.close(fd)
+    if number:
+        return None
+    if stat.S_ISDIR(mode):
+        raise StorageError(f"reading the log {path}: it is a directory")
+    raise ConflictError(f"reading the log {path}: it is no file, and keeps nothing")
 
 
 def tail_position(files: list[int], count: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from rootless.errors import NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from rootless.engine.records import Container
@@ -25,18 +26,31 @@ class Life:
     Raises ConflictError where its monitor cannot be reached.
     """
 
-    __slots__ = ("_connection", "_id", "_store", "over")
+    __slots__ = ("_before_end", "_connection", "_id", "_store", "over")
 
     def __init__(self, store: Store, container: Container) -> None:
         self._store = store
         self._id = container.id
         self.over = False
+        self._before_end: Callable[[], None] | None = None
         self._connection: Any = connect(store, container.id)
         if self._connection is None and not self._reconnect():
             container = find(store, container.id)  # it may have just ended
             if container.alive:
                 raise unreachable(store, container, "following")
             self.over = True
+
+    def ask_before_end(self, act: Callable[[], None]) -> None:
+        """Call `act` when the container has written its last, before any of its files may be removed."""
+        self._before_end = act
+        self._send(b"L")
+
+    def _send(self, message: bytes) -> None:
+        if self._connection is not None:
+            try:
+                self._connection.send(message)
+            except OSError:
+                pass  # it is ending; what it has told us is still to be read
 
     def fileno(self) -> int:
         """Readable when there is something to look at; -1 where it is over."""
@@ -48,7 +62,10 @@ class Life:
             message = self._connection.recv(CHUNK + 1)
         except OSError:
             message = b""
-        if not message or message[:1] == b"E":
+        if message[:1] == b"D" and self._before_end is not None:
+            self._before_end()
+            self._send(b"K")
+        elif not message or message[:1] == b"E":
             self._connection.close()
             self._connection = None
             self.over = not self._reconnect()
@@ -64,6 +81,8 @@ class Life:
                 return False
             self._connection = connect(self._store, self._id)
             if self._connection is not None:
+                if self._before_end is not None:
+                    self._send(b"L")
                 return True
             time.sleep(_PAUSE)
 

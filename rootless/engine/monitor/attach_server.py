@@ -3,7 +3,9 @@
 A SOCK_SEQPACKET socket in the run directory (0700); each message is one kind byte and its body:
 
     to us      O follow output   I bytes: input   C no more input   W rows,columns: resize
+               L tell when all is in the log   K that was understood: the log may be removed
     from us    1 bytes: standard output   2 bytes: standard error   E code: it has ended, and that is recorded
+               D all is in the log
 
 A client that sends no O only waits for E. The command that has made the container, where that has a terminal, stays
 connected when a restart policy starts it again: it is told R code instead of E, then P pid,start time of the new pid 1.
@@ -57,13 +59,15 @@ def tell_latecomers(server: Any, message: bytes) -> None:
 
 
 class Client:
-    """One connection. `follows`: wants output. `pending`: messages that it has not taken yet."""
+    """One connection. `follows`: wants output. `reads_log`: follows it there, and that was begun anew. `pending`:
+    messages that it has not taken yet."""
 
-    __slots__ = ("follows", "gone", "pending", "socket")
+    __slots__ = ("follows", "gone", "pending", "reads_log", "socket")
 
     def __init__(self, socket: Any) -> None:
         self.socket = socket
         self.follows = False
+        self.reads_log = False
         self.gone = False
         self.pending: list[bytes] = []
 

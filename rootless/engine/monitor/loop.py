@@ -259,6 +259,8 @@ class Monitor:
                 resize(self.state["output"], body)
         elif kind == b"O":
             client.follows = True
+        elif kind == b"L":
+            client.reads_log = True
         elif kind == b"H":
             self._check_health()
         else:
@@ -317,6 +319,11 @@ class Monitor:
             left = _MOST_IN_A_PIPE
             while left > 0 and (count := self._pump(fd)):
                 left -= count
+        readers = [client for client in self._clients.values() if client.reads_log]
+        if readers:
+            from rootless.engine.monitor.last_lines import let_open
+
+            let_open(readers)
         try:
             if self._end is not None:
                 self._end(self.state, code)
