@@ -218,7 +218,8 @@ class Starter:
         when it began to run (time.monotonic), `delay` what was waited before that, `timeout` how many seconds it may
         run, 0 for ever; `pause` becomes the seconds until it is started again (None: it is not), in the foreground with
         the arguments `foreground` of `run.watch`. `health`: whether it is to be checked; `renew`: its checks have it
-        started again. `policy`: whether its restart policy may keep it from being removed.
+        started again; `acting`: the child that ends it for that, or 0.
+        `policy`: whether its restart policy may keep it from being removed.
         `remove_image`: the image that goes with it, or "".
         """
         request = self.request
@@ -258,6 +259,7 @@ class Starter:
             "policy": bool(request.restart),
             "health": bool(request.health and request.health.get("Interval")),
             "renew": False,
+            "acting": 0,
             "since": time.monotonic(),
             "delay": 0.0,
             "pause": None,

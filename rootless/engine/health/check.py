@@ -44,8 +44,12 @@ def check(store: Store, container: Container, plan: Plan) -> tuple[Result, Verdi
         return None
     from rootless.engine.events import container_event
 
-    log = result.output if plan["LogDestination"] == "events_logger" else ""
-    container_event(store, container, "health_status", health=verdict.status, log=log)
+    each = plan["LogDestination"] == "events_logger"
+    if each or verdict.status != container.health:
+        log = result.output if each else ""
+        container_event(
+            store, container, "health_status", health=verdict.status, streak=verdict.streak or None, log=log
+        )
     return result, verdict
 
 

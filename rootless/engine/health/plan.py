@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ACTIONS = ("none", "kill", "restart", "stop")
 SECOND = 10**9
-_SHELL = ["/bin/sh", "-c"]
+SHELL = ["/bin/sh", "-c"]
 _DEFAULTS = {
     "Interval": 30 * SECOND,
     "Timeout": 30 * SECOND,
@@ -80,7 +80,7 @@ def settle(request: CreateRequest, settings: dict[str, Any]) -> None:
         base = request.health
         if base is None and request.health_cmd is None:
             base = _from_image(settings, request.image)
-        request.health = changed(base, given, settings.get("Shell") or _SHELL)
+        request.health = changed(base, given, settings.get("Shell") or SHELL)
     elif request.health is None:
         request.health = _from_image(settings, request.image)
     for name in OPTIONS:
@@ -95,7 +95,7 @@ def _from_image(settings: dict[str, Any], name: str) -> Plan | None:
     if check["Test"][0] == NONE:
         return {"Test": [NONE]}
     times = {key: check.get(key) or default for key, default in _DEFAULTS.items()}
-    return {"Test": check["Test"], **times, "Shell": settings.get("Shell") or _SHELL, "OnFailure": "none", **_LOG}
+    return {"Test": check["Test"], **times, "Shell": settings.get("Shell") or SHELL, "OnFailure": "none", **_LOG}
 
 
 def changed(plan: Plan | None, given: dict[str, Any], shell: list[str]) -> Plan:

@@ -43,13 +43,14 @@ class Result:
 
 
 class Verdict:
-    """What follows of a check. `status` as in the row; `action`: none, kill, restart or stop; `delay`: seconds until
-    the next one, None where there is none."""
+    """What follows of a check. `status` as in the row; `streak`: failures in a row; `action`: none, kill, restart or
+    stop; `delay`: seconds until the next one, None where there is none."""
 
-    __slots__ = ("action", "delay", "status")
+    __slots__ = ("action", "delay", "status", "streak")
 
-    def __init__(self, status: str, action: str, delay: float | None) -> None:
+    def __init__(self, status: str, streak: int, action: str, delay: float | None) -> None:
         self.status = status
+        self.streak = streak
         self.action = action
         self.delay = delay
 
@@ -112,7 +113,8 @@ def note(store: Store, container: Container, plan: Plan, result: Result, startup
             records.update(conn, container.id, health=status)
         if elsewhere:
             _write(elsewhere, container.id, {"Status": status, "FailingStreak": streak, "Log": entries})
-    return Verdict(status, action, delay(plan, status, result.end - current.started, startup, bool(started)))
+    wait = delay(plan, status, result.end - current.started, startup, bool(started))
+    return Verdict(status, streak, action, wait)
 
 
 def _startup(check: dict[str, Any], code: int, count: int) -> tuple[int, int, str]:

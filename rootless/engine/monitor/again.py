@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from rootless.engine.records import Container
     from storage.store import Store
 
-_KEPT = ("id", "root", "runroot", "driver", "held", "pause", "foreground", "clients")
+_KEPT = ("acting", "id", "root", "runroot", "driver", "held", "pause", "foreground", "clients")
+_MOST_LOOKS = 100
+_A_MOMENT = 0.02  # seconds
 
 
 def live_on(state: dict[str, Any], code: int) -> NoReturn:
@@ -38,7 +40,7 @@ def wait_and_start(state: dict[str, Any]) -> NoReturn:
     code: int = state["code"]
     try:
         asked = _signal.sigtimedwait(ENDING, state["pause"]) is not None
-        _reap_all()
+        _await(state["acting"])
         from storage.store import Store
 
         store = Store(state["root"], state["runroot"], state["driver"])
@@ -52,13 +54,15 @@ def wait_and_start(state: dict[str, Any]) -> NoReturn:
         os._exit(code)
 
 
-def _reap_all() -> None:
-    """A health check that has ended the container is a child of ours that nobody has waited for."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
+def _await(child: int) -> None:
+    """Wait for the health check, a child of ours, that has ended the container, and waits until that is recorded."""
+    if child:
+        for _ in range(_MOST_LOOKS):
+            if os.waitpid(child, os.WNOHANG)[0]:
+                return
+            _signal.sigtimedwait((), _A_MOMENT)
+        os.kill(child, _signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def _ours(store: Store, container_id: str) -> Container | None:

@@ -85,7 +85,9 @@ class Health:
 
     def end(self) -> None:
         """The container has ended; so do its checks. One that has ended the container itself may have more to do."""
-        if self._child and not self._acts:
+        if self._child and self._acts:
+            self._state["acting"] = self._child
+        elif self._child:
             os.kill(self._child, _signal.SIGKILL)
             self._forget_child()
 
