@@ -9,6 +9,7 @@ import stat
 import rootless
 from rootless.engine.bundle import read_config
 from rootless.engine.events import container_event
+from rootless.engine.exec_sessions import Session
 from rootless.engine.recover import find, need_here
 from rootless.errors import ConflictError
 from rootless.jsontext import loads
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 
 
 class ExecRequest:
-    """What to run. `env`: NAME=VALUE, or NAME alone; `user`, `workdir`: None for those of the container."""
+    """What to run. `env`: NAME=VALUE, or NAME alone; `user`, `workdir`: None for those of the container; `preserve`:
+    numbers of descriptors of ours that it gets too."""
 
-    __slots__ = ("command", "env", "env_file", "interactive", "privileged", "tty", "user", "workdir")
+    __slots__ = ("command", "env", "env_file", "interactive", "preserve", "privileged", "tty", "user", "workdir")
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class ExecRequest:
         tty: bool = False,
         user: str | None = None,
         workdir: str | None = None,
+        preserve: list[int] | None = None,
     ) -> None:
         self.command = command
         self.env = env or []
@@ -50,11 +53,7 @@ class ExecRequest:
         self.tty = tty
         self.user = user
         self.workdir = workdir
-
-    @classmethod
-    def from_options(cls, options: Any) -> ExecRequest:
-        """From an object with one attribute per option of the command line."""
-        return cls(**{name: getattr(options, name) for name in cls.__slots__})
+        self.preserve = preserve or []
 
 
 def exec_foreground(
@@ -67,7 +66,7 @@ def exec_foreground(
     """
     target = Target(store, reference, request)
     if request.tty:
-        return _exec_on_terminal(store, target, tell, detach_keys)
+        return _exec_on_terminal(store, target, request, tell, detach_keys)
     # What a container may hold of ours is a pipe or /dev/null. A terminal it could read, a file it could open anew.
     wanted = (0, 1, 2) if request.interactive else (1, 2)
     # Users other than root can open only a pipe that is theirs as /dev/stdout. Ours stay ours: others hold them too.
@@ -86,7 +85,7 @@ def exec_foreground(
     # The command may show signs of life before `Monitor.run` lets signals in: one that answers them waits till then.
     _signal.pthread_sigmask(_signal.SIG_BLOCK, PROXIED)
     try:
-        entered = target.enter(stdio, True, shared)
+        entered, session = _enter_noted(store, target, request, stdio, True, shared)
     except BaseException:
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
         raise
@@ -97,12 +96,13 @@ def exec_foreground(
     for warning in entered.warnings:
         tell(warning)
     code = _watch(entered, ours)
+    session.forget()
     container_event(store, target.container, "exec_died", exit=code)
     return code
 
 
-def exec_detached(store: Store, reference: str, request: ExecRequest) -> None:
-    """Run a command in a container and leave it. Raises as `exec_foreground`.
+def exec_detached(store: Store, reference: str, request: ExecRequest) -> str:
+    """Run a command in a container and leave it; the id of the session. Raises as `exec_foreground`.
 
     A child stays behind as its parent: a container whose process nobody reaps could not end.
     """
@@ -110,15 +110,41 @@ def exec_detached(store: Store, reference: str, request: ExecRequest) -> None:
 
     target = Target(store, reference, request)
 
-    def launch() -> tuple[dict[str, Any], None]:
-        entered = target.enter([None, None, None], False)
+    def launch() -> tuple[dict[str, Any], str]:
+        entered, session = _enter_noted(store, target, request, [None, None, None], False)
         container_event(store, target.container, "exec")
         # What nobody sees of a terminal is read all the same: it hangs up when its other end is closed.
         terminal = -1 if entered.terminal is None else entered.terminal
         state = _state(entered, {0: terminal, 1: terminal, 2: -1}, request.tty, [])
-        return {**state, "id": target.container.id, "root": ""}, None
+        return {**state, **_noted(store, target, session)}, session.identity
 
-    fork_monitor(launch, [])
+    identity: str = fork_monitor(launch, [])
+    return identity
+
+
+def _enter_noted(
+    store: Store,
+    target: Target,
+    request: ExecRequest,
+    stdio: list[int | None],
+    die_with_caller: bool,
+    foreign: Sequence[int] = (),
+) -> tuple[Entered, Session]:
+    """Run the command as a session that `inspect` shows."""
+    session = Session(store, target.container, {"Command": request.command, "User": target.user, "Tty": request.tty})
+    try:
+        return target.enter(stdio, die_with_caller, foreign, request.preserve), session
+    except BaseException:
+        session.forget()
+        raise
+
+
+def _noted(store: Store, target: Target, session: Session) -> dict[str, Any]:
+    """What the monitor of a command that outlives us has to know beside `_state`."""
+    container = target.container
+    about = {"id": container.id, "name": container.name, "image": container.image_name}
+    about["labels"] = loads(container.labels)
+    return {"id": container.id, "root": store.root, "held": session.held, "session": session.path, "container": about}
 
 
 class Target:
@@ -152,7 +178,13 @@ class Target:
             self.seccomp = seccomp_filter(store, config)
             self.keys_refused = refuses_keys(config)
 
-    def enter(self, stdio: list[int | None], die_with_caller: bool, foreign: Sequence[int] = ()) -> Entered:
+    def enter(
+        self,
+        stdio: list[int | None],
+        die_with_caller: bool,
+        foreign: Sequence[int] = (),
+        preserve: Sequence[int] = (),
+    ) -> Entered:
         if rootless.debug:
             command, user = self.process["args"], self.user or "root"
             rootless.debug(f"joining the namespaces of pid {self.container.pid}; command: {command} as {user}")
@@ -166,6 +198,7 @@ class Target:
             keys_refused=self.keys_refused,
             die_with_caller=die_with_caller,
             foreign=foreign,
+            preserve_fds=preserve,
         )
         os.close(self.pidfd)
         return entered
@@ -230,7 +263,7 @@ def _watch(entered: Entered, ours: dict[int, int]) -> int:
     return monitor.run()
 
 
-def _exec_on_terminal(store: Store, target: Target, tell: Tell, detach_keys: str | None) -> int:
+def _exec_on_terminal(store: Store, target: Target, request: ExecRequest, tell: Tell, detach_keys: str | None) -> int:
     """A child becomes the parent of the command, so that it goes on when the user detaches."""
     import _socket
 
@@ -246,14 +279,14 @@ def _exec_on_terminal(store: Store, target: Target, tell: Tell, detach_keys: str
     theirs = other.detach()
 
     def launch() -> tuple[dict[str, Any], Any]:
-        entered = target.enter([None, None, None], False)
+        entered, session = _enter_noted(store, target, request, [None, None, None], False)
         container_event(store, target.container, "exec")
         for warning in entered.warnings:
             tell(warning)
         assert entered.terminal is not None
         ends = {0: entered.terminal, 1: entered.terminal, 2: -1}
         state = _state(entered, ends, True, [theirs])
-        return {**state, "id": target.container.id, "root": ""}, _identity(entered.pid, target.container)
+        return {**state, **_noted(store, target, session)}, _identity(entered.pid, target.container)
 
     process = fork_monitor(launch, [theirs])
     return Attachment(ours, process, target.interactive, True, keys, False).follow()

@@ -6,6 +6,7 @@ import time
 
 from rootless.engine.bundle import read_config
 from rootless.engine.cleanup import run_directory
+from rootless.engine.exec_sessions import sessions
 from rootless.engine.logplace import NO_FILE, log_path, option
 from rootless.engine.records import dependencies
 from rootless.engine.restart import shown_policy
@@ -90,7 +91,7 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
         "RestartCount": container.restarts,
         "EffectiveCaps": (process.get("capabilities") or {}).get("effective"),
         "BoundingCaps": (process.get("capabilities") or {}).get("bounding"),
-        "ExecIDs": [],
+        "ExecIDs": sessions(store, container.id) if container.alive else [],
         "GraphDriver": _graph_driver(store, container, directory),
         "Mounts": request.get("inspected_mounts", []),
         "Dependencies": dependencies(store.db, container.id),

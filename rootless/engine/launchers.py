@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     Launcher = Callable[[], tuple[Starter, int, bool]]
 
 
-def new_container(store: Store, request: CreateRequest, tell: Tell, attached: bool = False) -> Launcher:
-    """What makes a container of a request and runs it; `attached`: somebody follows it from the start on.
+def new_container(
+    store: Store, request: CreateRequest, tell: Tell, attached: bool = False, preserve: list[int] | None = None
+) -> Launcher:
+    """What makes a container of a request and runs it; `attached`: somebody follows it from the start on; `preserve`:
+    numbers of the caller's descriptors that it gets too.
 
     Raises UsageError for a network that is none.
     """
@@ -36,6 +39,7 @@ def new_container(store: Store, request: CreateRequest, tell: Tell, attached: bo
 
     def launch() -> tuple[Starter, int, bool]:
         starter = Starter(store, mode, request.interactive, request.tty, takes_streams(request))
+        starter.preserve = preserve or []
         if store.user_map.single:
             from rootless.engine.one_id import warn_of_one_id
 

@@ -22,15 +22,20 @@ if TYPE_CHECKING:
 
 
 def run_foreground(
-    store: Store, request: CreateRequest, tell: Tell, detach_keys: str | None = None, sig_proxy: bool = True
+    store: Store,
+    request: CreateRequest,
+    tell: Tell,
+    detach_keys: str | None = None,
+    sig_proxy: bool = True,
+    preserve: list[int] | None = None,
 ) -> int:
     """Make a container, run it, and stay until it has ended; its exit code (0 where the user has detached).
 
-    `tell` is given warnings. Raises RootlessError where it could not be started.
+    `tell` is given warnings; `preserve`: see `new_container`. Raises RootlessError where it could not be started.
     """
     if request.requires:
         _start_needed(store, request, tell)
-    launcher = new_container(store, request, tell, attached=True)
+    launcher = new_container(store, request, tell, True, preserve)
     if request.tty:
         return _follow_child(store, launcher, request.interactive, detach_keys, sig_proxy)
     streams = [0, 1, 2] if request.interactive else [1, 2]
@@ -42,11 +47,11 @@ def run_foreground(
     return watch(store, launcher(), 0, streams, sig_proxy)
 
 
-def run_detached(store: Store, request: CreateRequest, tell: Tell) -> str:
+def run_detached(store: Store, request: CreateRequest, tell: Tell, preserve: list[int] | None = None) -> str:
     """Make a container and leave it running; its id. Raises RootlessError where it could not be started."""
     if request.requires:
         _start_needed(store, request, tell)
-    return _in_child(store, new_container(store, request, tell), [])[0]
+    return _in_child(store, new_container(store, request, tell, False, preserve), [])[0]
 
 
 def start_detached(store: Store, reference: str, tell: Tell) -> str:

@@ -62,6 +62,8 @@ class Starter:
         self.identity = self.driver = ""
         self.logging: dict[str, Any] | None = None  # see logplace.sink_plan; the launcher's to set
         self.request: CreateRequest | None = None
+        self.preserve: list[int] = []  # numbers of the caller's descriptors that the container gets too
+        self._prepared = False
         self._claims: list[Claim] = []  # volumes that nobody else may start with before ours has mounted them
         # Helpers outlive us for a moment: what the caller happened to have open is not for them.
         close_range(3, cloexec=True)
@@ -136,6 +138,7 @@ class Starter:
             "stdio": self._stdio,
             "seccomp": seccomp_filter(store, config),
             "keys_refused": refuses_keys(config),
+            "preserve_fds": self.preserve,
         }
         if request.init:
             from rootless.engine.create import find_init

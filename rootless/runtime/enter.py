@@ -64,7 +64,7 @@ def enter(
     stdio: list[int | None] | None = None,
     seccomp: bytes | None = None,
     keys_refused: bool = False,
-    preserve_fds: int = 0,
+    preserve_fds: Sequence[int] = (),
     die_with_caller: bool = True,
     foreign: Sequence[int] = (),
 ) -> Entered:
@@ -83,7 +83,7 @@ def enter(
         "stdio": stdio or [0, 1, 2],
         "seccomp": seccomp,
         "keys_refused": keys_refused,
-        "preserve_fds": preserve_fds,
+        "preserve_fds": list(preserve_fds),
         "die_with_caller": die_with_caller,
         "foreign": list(foreign),
         "exposed": interpreter_is_exposed(),
@@ -193,7 +193,7 @@ def _move_into_copy(channel: Channel, order: dict[str, Any]) -> None:
     """Root of the user namespace alone, still among the host's files, for the copy has to load its library."""
     setns(order["pidfd"], CLONE_NEWUSER)
     become_root_inside()
-    kept = [fd for fd in (order["pidfd"], *order["stdio"], *range(3, 3 + order["preserve_fds"])) if fd is not None]
+    kept = [fd for fd in (order["pidfd"], *order["stdio"], *order["preserve_fds"]) if fd is not None]
     order = {**order, "flags": order["flags"] & ~CLONE_NEWUSER, "exposed": False}
     move_into_copy(_pass_through, channel, kept, order)
 

@@ -13,6 +13,8 @@ from rootless.kernel.process import close_range
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rootless.runtime.channel import Channel
 
 
@@ -25,16 +27,19 @@ def forget_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
-def arrange_descriptors(channel: Channel, stdio: list[int | None], preserve: int) -> None:
-    """Put standard input, output and error in place; close all others but `preserve` ones and the channel."""
-    lowest = 3 + preserve
+def arrange_descriptors(channel: Channel, stdio: list[int | None], preserve: Sequence[int]) -> None:
+    """Put standard input, output and error in place; close all others but the numbers `preserve` and the channel."""
+    lowest = max(preserve, default=2) + 1
     channel.move_above(lowest)
     if stdio != [0, 1, 2]:
         # First out of each other's way, then into place.
         copies = [_high_copy(fd, lowest) for fd in stdio]
         for number, copy in enumerate(copies):
             os.dup2(copy, number)
-    for fd in range(lowest):
+    last = -1
+    for fd in sorted({0, 1, 2, *preserve}):
+        close_range(last + 1, fd - 1)
+        last = fd
         try:
             os.set_inheritable(fd, True)
         except OSError:

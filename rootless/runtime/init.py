@@ -84,7 +84,7 @@ def _move_into_copy(channel: Channel, flags: int, mount_rootfs: MountRootfs | No
     set_parent_death_signal(_SIGKILL)
     mounter = None if mount_rootfs is None else name_of(mount_rootfs)
     kept = [fd for fd in plan.get("stdio") or [0, 1, 2] if fd is not None]
-    kept += range(3, 3 + (plan.get("preserve_fds") or 0))
+    kept += plan.get("preserve_fds") or ()
     move_into_copy(resume_becoming, channel, kept, flags, mounter, plan)
 
 
@@ -133,7 +133,7 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
     set_dumpable(True)
     set_parent_death_signal(_SIGKILL)
     stdio = plan.get("stdio") or [0, 1, 2]
-    arrange_descriptors(channel, stdio, plan.get("preserve_fds") or 0)
+    arrange_descriptors(channel, stdio, plan.get("preserve_fds") or ())
     os.umask(0)
     if flags & CLONE_NEWNET:
         let_root_ping()

@@ -161,7 +161,7 @@ def test_descriptors_asked_for_do(rootfs: Path, outside: Path) -> None:
         "from tests.support.runtime import *; from rootless.runtime.launch import begin; "
         "from rootless.kernel.idmaps import default_user_map; l = begin(PRIVATE); l.map_ids(default_user_map()); "
         "c = config(Path(sys.argv[2]), 'sh', '-c', 'cat <&3; ls /proc/self/fd'); "
-        "l.send({'config': c, 'preserve_fds': 1}); l.wait_prepared(); l.execute(); os.waitpid(l.init_pid, 0)"
+        "l.send({'config': c, 'preserve_fds': [3]}); l.wait_prepared(); l.execute(); os.waitpid(l.init_pid, 0)"
     )
     command = [sys.executable, "-c", code, str(outside / "secret"), str(rootfs)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
@@ -169,7 +169,7 @@ def test_descriptors_asked_for_do(rootfs: Path, outside: Path) -> None:
 
 
 def test_a_descriptor_that_is_asked_for_must_be_open(rootfs: Path) -> None:
-    done = launch(config(rootfs, "true"), plan={"preserve_fds": 50})
+    done = launch(config(rootfs, "true"), plan={"preserve_fds": [*range(3, 53)]})
     assert done.code == 125
     assert "is not open" in str(done.error)
 

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 
 def command(settings: Settings, opts: Opts) -> int:
     """The exit code is the container's; with --detach its id is printed."""
+    preserve = None
+    if opts.preserve_fds or opts.preserve_fd:
+        from rootless.cli.passed import passed_descriptors
+
+        preserve = passed_descriptors(opts)
     request = create_request(opts)
     store = settings.store()
     if opts.detach:
         if opts.attach:
             raise UsageError("--attach and --detach contradict each other", "leave one of them out")
-        write(run_detached(store, request, warn) + "\n")
+        write(run_detached(store, request, warn, preserve) + "\n")
         return 0
     warn_of_no_terminal(opts)
-    return run_foreground(store, request, warn, opts.detach_keys, opts.sig_proxy)
+    return run_foreground(store, request, warn, opts.detach_keys, opts.sig_proxy, preserve)

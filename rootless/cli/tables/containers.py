@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless.cli.options import ANY, BOOL, CHOICE, CSV, INT, LIST, MAYBE, SOME, STR, Argument, Command, Option
+from rootless.cli.options import ANY, BOOL, CHOICE, CSV, INT, LIST, MAYBE, STR, UINT, Argument, Command, Option
 
 SORTS = ("command", "created", "id", "image", "names", "runningfor", "size", "status")
 TYPES = ("all", "container", "image")
@@ -33,12 +33,15 @@ TABLE = {
             Option("--env -e", LIST, "Set an environment variable", metavar="NAME[=VALUE]"),
             Option("--env-file", LIST, "Set environment variables from the lines of a file", metavar="FILE"),
             Option("--interactive -i", BOOL, "Keep standard input open"),
+            _LATEST,
+            Option("--preserve-fd", CSV, "Give it this open descriptor too", metavar="NUMBER"),
+            Option("--preserve-fds", UINT, "Give it so many descriptors, from 3 on", metavar="COUNT"),
             Option("--privileged", BOOL, "All capabilities that the container's user namespace has"),
             Option("--tty -t", BOOL, "Give the command a terminal"),
             Option("--user -u", STR, "Run as this user", metavar="USER[:GROUP]"),
             Option("--workdir -w", STR, "Directory to start in", metavar="DIR"),
         ),
-        (Argument("container", completes="running"), Argument("command", SOME, "COMMAND...")),
+        (Argument("container", completes="running"), Argument("command", ANY, "COMMAND...")),
         stops=True,
         examples=("rootless exec -it web sh",),
     ),

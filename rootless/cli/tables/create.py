@@ -92,6 +92,8 @@ TABLE = {
             *lifespan.RUN_ONLY,
             Option("--detach -d", BOOL, "Leave it running and print its id"),
             Option("--detach-keys", STR, "Keys that leave a terminal without ending the container", metavar="KEYS"),
+            Option("--preserve-fd", CSV, "Give it this open descriptor too", metavar="NUMBER"),
+            Option("--preserve-fds", UINT, "Give it so many descriptors, from 3 on", metavar="COUNT"),
             Option("--sig-proxy", BOOL, "Pass signals on to the container (default: yes)", True),
         ),
         _IMAGE,

@@ -83,10 +83,13 @@ def live(state: State) -> int:
 
 def _stay(state: State) -> int:
     """Be the monitor as the process that we are."""
-    from rootless.engine.monitor.finish import finish
+    if "session" in state:
+        from rootless.engine.exec_sessions import ended as finish
+    else:
+        from rootless.engine.monitor.finish import finish
     from rootless.engine.monitor.loop import Monitor
 
-    monitor = Monitor(state, end=finish if state["server"] != -1 else None)
+    monitor = Monitor(state, end=finish)
     monitor.proxy_signals()
     code = monitor.run()
     if state.get("pause") is not None:

@@ -20,6 +20,11 @@ def _state(fd: int) -> dict[str, object]:
 
 
 def _finish(state: dict[str, object], code: int) -> None:
+    if "session" in state:
+        from rootless.engine.exec_sessions import ended
+
+        ended(state, code)
+        return
     from rootless.engine.monitor.finish import finish
 
     finish(state, code)
@@ -39,7 +44,7 @@ if __name__ == "__main__":
         wait_and_start(given)
     from rootless.engine.monitor.loop import Monitor
 
-    monitor = Monitor(given, end=_finish if given["server"] != -1 else None)
+    monitor = Monitor(given, end=_finish)
     monitor.proxy_signals()
     code = monitor.run()
     if given.get("pause") is not None:
