@@ -320,3 +320,11 @@ def test_journalctl_is_read(
     done = subprocess.run([executable(), "logs", "c"], env=rl.environment, capture_output=True, check=False)
     assert done.returncode == 125
     assert b"No journal files were opened" in done.stderr
+
+
+def test_follow_goes_on_over_a_restart_policy(rl: Rootless, image: str) -> None:
+    run(rl, image, "echo x; sleep 0.3; exit 1", "-d", "--restart", "on-failure:2", "--log-opt", "max-size=100")
+    process = rl.popen("logs", "-f", "c")
+    out, _ = process.communicate(timeout=60)
+    assert out == b"x\nx\nx\n"
+    assert rl.out("logs", "c").split() == ["x"] * 3
