@@ -54,6 +54,20 @@ def test_one_in_the_foreground_and_one_that_was_started_again_are_left_alone(rl:
     process.communicate(timeout=10)
 
 
+def test_one_that_waits_to_be_started_again_is_left_alone(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", "--network", "none", "--restart", "always", image, "sh", "-c", "exit 3")
+
+    def waits() -> bool:
+        return rl.status("c") == "restarting" and rl.inspect("c")["RestartCount"] >= 3
+
+    wait_until(waits, what="a pause of most of a second")
+    done = elsewhere(rl, "ps", "--format", "{{.Names}} {{.State}}")
+    assert done.stdout == "c restarting\n"
+    assert elsewhere(rl, "rm", "c").returncode == 2
+    assert rl.status("c") == "restarting"
+    rl("rm", "-f", "c")
+
+
 def test_a_container_whose_monitor_has_died_is_mended_from_anywhere(rl: Rootless, image: str) -> None:
     rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "600")
     state = rl.inspect("c")["State"]

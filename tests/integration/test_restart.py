@@ -78,6 +78,20 @@ def test_the_monitor_of_many_lives_stays_lean(rl: Rootless, image: str) -> None:
     rl("rm", "-f", "-t", "0", "c", "first")
 
 
+def test_every_driver_and_no_process_stays_unreaped(each_driver: Rootless, image: str) -> None:
+    rl = each_driver
+    monitor = int(failing(rl, image, "--restart", "on-failure", script="echo x >>/n; test $(wc -l </n) = 4 || exit 1;"
+                          " exec sleep 60"))  # fmt: skip
+    wait_until(lambda: rl.inspect("c")["RestartCount"] == 3 and rl.status("c") == "running", 20)
+
+    def unreaped() -> list[str]:
+        children = Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split()
+        return [pid for pid in children if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"]
+
+    assert len(unreaped()) <= 1, "of the last life at most"
+    rl("rm", "-f", "-t", "0", "c")
+
+
 def test_stop_during_the_pause_works_at_once_and_ends_the_policy(rl: Rootless, image: str) -> None:
     monitor = failing(rl, image, "--restart", "always")
     waiting(rl, 4)
