@@ -6,7 +6,8 @@ A line is one write to a file opened for appending, so lines of several writers 
 own: what a crash or a full disk has cut takes no other line with it. Writing one never fails a command.
 
 Keys: t (nanoseconds since 1970), type (container, image, volume, system), action, id, name, and where there are any
-image (the name of a container's), labels, and others of the action (exit, signal, ...).
+image (the name of a container's), labels, and others of the action: exit, error, health, streak and log (of a health
+check), and what is shown among the attributes (signal, ...).
 """
 
 from __future__ import annotations

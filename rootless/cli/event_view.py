@@ -10,7 +10,7 @@ from rootless.cli.template.values import GoMap, Structure
 from rootless.jsontext import dumps
 from storage.event_log import Event
 
-_HEALTH = ("health_status", "health_failing_streak", "health_log")
+_HEALTH = {"health": "health_status", "streak": "health_failing_streak", "log": "health_log"}
 _OWN = ("t", "type", "action", "id", "name", "image", "labels", "exit", "error", *_HEALTH)
 
 
@@ -20,7 +20,7 @@ def line(event: Event, full: bool) -> str:
     words = [_moment(event["t"]), kind, event["action"]]
     if kind == "container":
         facts = {"image": event.get("image", ""), "name": event["name"]}
-        facts |= {key: event[key] for key in _HEALTH if key in event}
+        facts |= {shown: event[key] for key, shown in _HEALTH.items() if key in event}
         facts |= _attributes(event)
         words += [identity, f"({', '.join(f'{key}={value}' for key, value in facts.items())})"]
     elif kind == "volume":
@@ -40,7 +40,7 @@ def as_json(event: Event) -> str:
             found[key] = value
     found |= {"Status": event["action"], "time": event["t"] // 1_000_000_000, "timeNano": event["t"]}
     found["Type"] = event["type"]
-    found |= {key: event[key] for key in _HEALTH if event.get(key)}
+    found |= {shown: event[key] for key, shown in _HEALTH.items() if event.get(key)}
     if "error" in event:
         found["Error"] = event["error"]
     found["Attributes"] = _attributes(event) or None
@@ -61,9 +61,9 @@ def fields(event: Event) -> Structure:
         "Attributes": attributes,
         "ContainerExitCode": event.get("exit"),
         "Error": event.get("error", ""),
-        "HealthStatus": event.get("health_status", ""),
-        "HealthFailingStreak": event.get("health_failing_streak", 0),
-        "HealthLog": event.get("health_log", ""),
+        "HealthStatus": event.get("health", ""),
+        "HealthFailingStreak": event.get("streak", 0),
+        "HealthLog": event.get("log", ""),
         "Network": "",
         "Action": event["action"],
         "Actor": Structure({"ID": event["id"], "Attributes": attributes}),

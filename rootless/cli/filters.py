@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from rootless.cli.options import boolean
 from rootless.engine.records import Container, find
+from rootless.engine.restart import POLICIES
 from rootless.errors import UsageError
 from rootless.jsontext import loads
 from storage.store import Store
@@ -13,15 +15,20 @@ from storage.store import Store
 Test = Callable[[Container], bool]
 
 STATES = ("created", "initialized", "running", "paused", "stopping", "exited", "restarting", "removing")
+HEALTHS = ("healthy", "none", "starting", "unhealthy")
 _KEYS = (
     "ancestor",
     "before",
+    "command",
     "exited",
+    "health",
     "id",
     "label",
     "name",
     "network",
+    "pod",
     "restart-policy",
+    "should-start-on-boot",
     "since",
     "status",
     "until",
@@ -76,18 +83,31 @@ def _test(store: Store, key: str, value: str) -> Test:
         limit = moment_of(value)
         return lambda container: container.created < limit
     if key == "restart-policy":
-        return lambda container: (container.restart.partition(":")[0] or "no") == value
+        return _with_policy(value)
+    if key == "should-start-on-boot":
+        return _starts_on_boot(value)
     if key == "network":
         return lambda container: _network_of(container) == value
+    if key == "health":
+        return _in_health(value)
+    if key == "command":
+        search = _pattern("command", value).search
+        return lambda container: search(container.command.partition(" ")[0]) is not None
+    if key == "pod":
+        return lambda container: False  # there are none
     return _with_volume(store, value)
 
 
 def _named(pattern: str) -> Test:
-    try:
-        search = re.compile(pattern).search
-    except re.error as error:
-        raise UsageError(f"filter name={pattern}: {error}") from None
+    search = _pattern("name", pattern).search
     return lambda container: search(container.name) is not None
+
+
+def _pattern(key: str, text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise UsageError(f"filter {key}={text}: {error}") from None
 
 
 def _labelled(text: str) -> Test:
@@ -105,6 +125,32 @@ def _in_state(state: str) -> Test:
     if state not in STATES:
         raise UsageError(f"filter status={state}: not one of {', '.join(STATES)}")
     return lambda container: container.state == state
+
+
+def _in_health(health: str) -> Test:
+    if health not in HEALTHS:
+        raise UsageError(f"filter health={health}: not one of {', '.join(HEALTHS)}")
+    return lambda container: (container.health or "none") == health
+
+
+def _with_policy(policy: str) -> Test:
+    if policy.partition(":")[0] not in POLICIES:
+        raise UsageError(f"filter restart-policy={policy}: not one of {', '.join(POLICIES)}")
+    return lambda container: policy in (container.restart or "no", container.restart.partition(":")[0])
+
+
+def _starts_on_boot(text: str) -> Test:
+    """Whether a restart policy asks for it after the machine has been started anew."""
+    try:
+        wanted = boolean(text)
+    except ValueError:
+        raise UsageError(f"filter should-start-on-boot={text}: neither true nor false") from None
+
+    def test(container: Container) -> bool:
+        starts = container.restart == "always" or (container.restart == "unless-stopped" and not container.stopped)
+        return starts == wanted
+
+    return test
 
 
 def _exited_with(text: str) -> Test:
@@ -125,7 +171,15 @@ def _network_of(container: Container) -> str:
     return str(loads(container.network).get("mode", ""))
 
 
-def _with_volume(store: Store, volume: str) -> Test:
-    rows = store.db.execute("SELECT container_id FROM container_volumes WHERE volume = ?", (volume,))
+def _with_volume(store: Store, text: str) -> Test:
+    """The name of a volume, or a path on either side of a mount."""
+    rows = store.db.execute("SELECT container_id FROM container_volumes WHERE volume = ?", (text,))
     users = {row[0] for row in rows}
-    return lambda container: container.id in users
+
+    def test(container: Container) -> bool:
+        if container.id in users:
+            return True
+        mounts = loads(container.request).get("inspected_mounts", [])
+        return any(text in (mount["Destination"], mount.get("Source")) for mount in mounts)
+
+    return test

@@ -191,7 +191,7 @@ def _network_settings(container: Container, ports: list[list[Any]], request: dic
         options = slirp_options(network.get("options", ""))
         address, gateway = options.container_address, options.gateway
         length = int(options.cidr.partition("/")[2])
-    published: dict[str, Any] = dict.fromkeys(_exposed(request))
+    published: dict[str, Any] = dict.fromkeys(exposed(request))
     published |= _port_map(ports)
     endpoint = {
         "EndpointID": "",
@@ -219,7 +219,7 @@ def _network_settings(container: Container, ports: list[list[Any]], request: dic
     }
 
 
-def _exposed(request: dict[str, Any]) -> list[str]:
+def exposed(request: dict[str, Any]) -> list[str]:
     """What the image and --expose say the container listens on, as "80/tcp"."""
     from rootless.engine.networking import exposed_ports
 
@@ -257,7 +257,7 @@ def _config(
         "Volumes": {path: {} for path in image.get("Volumes") or {}} or None,
         "WorkingDir": process.get("cwd", "/"),
         "Entrypoint": entrypoint,
-        "ExposedPorts": {port: {} for port in sorted({*_exposed(request), *_port_map(ports)})} or None,
+        "ExposedPorts": {port: {} for port in sorted({*exposed(request), *_port_map(ports)})} or None,
         "OnBuild": None,
         "Labels": loads(container.labels),
         "Annotations": config.get("annotations", {}),
@@ -289,10 +289,9 @@ def _log_config(store: Store, container_id: str, request: dict[str, Any]) -> dic
 
 def _health_config(plan: dict[str, Any] | None) -> dict[str, Any]:
     """What is to be checked, with the names of Podman 5; the times are in nanoseconds."""
-    if not plan:
-        return {"HealthcheckOnFailureAction": "none"}
+    plan = plan or {}
     names = ("Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
-    found = {"Healthcheck": {name: plan[name] for name in names if name in plan}}
+    found = {"Healthcheck": {name: plan[name] for name in names if name in plan}} if plan else {}
     if "Startup" in plan:
         found["StartupHealthCheck"] = plan["Startup"]
     return {
@@ -331,7 +330,7 @@ def _host_config(
         "RestartPolicy": shown_policy(container.restart),
         "AutoRemove": bool(container.auto_remove),
         "AutoRemoveImage": request.get("rmi", False),
-        "Annotations": None,
+        "Annotations": config.get("annotations", {}),
         "VolumeDriver": "",
         "VolumesFrom": request.get("volumes_from"),
         "CapAdd": request.get("cap_add", []),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rootless.engine.records import Container
     from storage.store import Store
 
-_POLICIES = ("no", "on-failure", "always", "unless-stopped")
+POLICIES = ("no", "on-failure", "always", "unless-stopped")
 _FIRST_PAUSE = 0.1  # seconds
 _LONGEST_PAUSE = 60.0
 _GOOD_LIFE = 10.0  # seconds of running after which the pauses are short again
@@ -34,8 +34,8 @@ def parse_policy(text: str | None) -> str:
     Raises UsageError.
     """
     name, colon, count = (text or "no").partition(":")
-    if name not in _POLICIES:
-        raise UsageError(f"--restart {text}: not a restart policy", f"one of: {' '.join(_POLICIES)}")
+    if name not in POLICIES:
+        raise UsageError(f"--restart {text}: not a restart policy", f"one of: {' '.join(POLICIES)}")
     if colon and name != "on-failure":
         raise UsageError(
             f"--restart {text}: only on-failure takes a number of retries", "write on-failure:3, or always"

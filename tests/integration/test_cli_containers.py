@@ -96,7 +96,7 @@ def test_inspect_prints_what_it_finds_and_tells_the_rest(rl: Rootless, web: str)
     done = rl("inspect", "web", "nobody", check=False)
     assert done.returncode == 125
     assert json.loads(done.stdout)[0]["Id"] == web
-    assert done.stderr.startswith('Error: no container or image with name or ID "nobody" found\n')
+    assert done.stderr.startswith('Error: no such object: "nobody"\n')
     assert rl("inspect", "nobody", check=False).stdout == "[]\n"
     assert rl("inspect", "--type", "container", "busybox", check=False).returncode == 125
 
@@ -217,7 +217,7 @@ def test_exit_codes_where_there_is_no_such_image(rl: Rootless, words: list[str],
 def test_ps_counts_sizes_when_asked(rl: Rootless, image: str) -> None:
     rl("run", "--name", "big", "--network", "none", image, "sh", "-c", "head -c 100000 /dev/zero > /file")
     assert "SIZE" not in rl.out("ps", "-a")
-    assert "  100 kB (virtual " in rl.out("ps", "-as").splitlines()[1]
+    assert "  100kB (virtual " in rl.out("ps", "-as").splitlines()[1]
     (listed,) = json.loads(rl.out("ps", "-as", "--format", "json"))
     assert listed["Size"]["rwSize"] == 100000
 

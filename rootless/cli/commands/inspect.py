@@ -1,4 +1,4 @@
-"""`inspect`: everything about containers and images, as JSON or through a template."""
+"""`inspect`: everything about containers, images and volumes, as JSON or through a template."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from storage.store import Store
 
 _INDENT = "     "  # five blanks, as Podman's
+_LISTS = {"image": "`rootless images` lists them"}
 
 
 def command(settings: Settings, opts: Opts) -> int:
@@ -25,6 +26,8 @@ def command(settings: Settings, opts: Opts) -> int:
     if opts.latest:
         if names:
             raise UsageError("inspect: --latest and a name exclude each other")
+        if opts.type not in ("all", "container"):
+            raise UsageError(f"inspect: --latest is a container, and --type {opts.type} is none")
         from rootless.engine.records import latest
 
         names = [latest(store.db).id]
@@ -47,22 +50,52 @@ def command(settings: Settings, opts: Opts) -> int:
 
 
 def _one(store: Store, name: str, kind: str, size: bool) -> dict[str, Any]:
-    if kind != "image":
+    """What there is of this name; with the kind "all" a container, else an image, else a volume."""
+    if kind in ("all", "container"):
         try:
             return inspect_container(store, find(store, name), size)
         except NotFoundError:
             if kind == "container":
                 raise
+    if kind in ("all", "image"):
+        found = _image(store, name, kind)
+        if found is not None:
+            return found
+    if kind in ("all", "volume"):
+        found = _volume(store, name, kind)
+        if found is not None:
+            return found
+    if kind == "all":
+        where = "`rootless ps -a`, `rootless images` and `rootless volume ls` list what there is"
+        raise NotFoundError(f'no such object: "{name}"', where)
+    raise NotFoundError(f"no such {kind} {name}", _LISTS.get(kind))
+
+
+def _image(store: Store, name: str, kind: str) -> dict[str, Any] | None:
     from storage.image_describe import inspect_image
     from storage.lookup import find_image
 
-    image = find_image(store.db, name)
-    if image is None:
-        what = "image" if kind == "image" else "container or image"
-        raise NotFoundError(
-            f'no {what} with name or ID "{name}" found', "`rootless ps -a` and `rootless images` list them"
-        )
-    return inspect_image(store, image)
+    try:
+        image = find_image(store.db, name)
+    except UsageError:
+        if kind == "image":
+            raise
+        return None  # a volume may be called what no image may
+    return inspect_image(store, image) if image is not None else None
+
+
+def _volume(store: Store, name: str, kind: str) -> dict[str, Any] | None:
+    from rootless.cli.template.values import Structure
+    from rootless.cli.volumes import all_described
+    from storage.volumes import find_volume
+
+    try:
+        volume = find_volume(store.db, name)
+    except NotFoundError:
+        if kind == "volume":
+            raise
+        return None
+    return Structure(all_described(store, [volume])[0])
 
 
 def _print(found: list[dict[str, Any]], template: str | None) -> None:

@@ -19,15 +19,21 @@ def command(settings: Settings, opts: Opts) -> int:
     """Print "80/tcp -> 0.0.0.0:8080" for each, or only the address where one port is asked for."""
     store = settings.store()
     if opts.all:
-        if opts.container:
-            raise UsageError("port: --all and the name of a container exclude each other")
+        if opts.container or opts.latest:
+            option = "--latest" if opts.latest else "the name of a container"
+            raise UsageError(f"port: --all and {option} exclude each other")
         containers = refresh_all(store, warn, alive=True)
         lines(f"{container.id[:12]}\t{line}" for container in containers for line in _lines(container.ports, None))
         return 0
+    port = opts.port
+    if opts.latest:  # then the one argument is a port
+        if port:
+            raise UsageError("port: --latest and the name of a container exclude each other")
+        port, opts.container = opts.container, None
     container = find(store, one(store, opts, "port"))
-    found = _lines(container.ports, opts.port) if container.alive else []
-    if opts.port and not found:
-        raise NotFoundError(f"{container.name}: port {opts.port} is not published")
+    found = _lines(container.ports, port) if container.alive else []
+    if port and not found:
+        raise NotFoundError(f"{container.name}: port {port} is not published")
     lines(found)
     return 0
 

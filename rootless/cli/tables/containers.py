@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootless.cli.options import ANY, BOOL, CHOICE, CSV, INT, LIST, MAYBE, STR, UINT, Argument, Command, Option
 
 SORTS = ("command", "created", "id", "image", "names", "runningfor", "size", "status")
-TYPES = ("all", "container", "image")
+TYPES = ("all", "container", "image", "network", "pod", "volume")
 
 _CONTAINERS = (Argument("containers", ANY, "CONTAINER...", "container"),)
 _RUNNING = (Argument("containers", ANY, "CONTAINER...", "running"),)
@@ -47,12 +47,12 @@ TABLE = {
     ),
     "inspect": Command(
         "inspect",
-        "Show all that is known of containers or images, as JSON.",
+        "Show all that is known of containers, images or volumes, as JSON.",
         (
             _FORMAT,
             _LATEST,
             Option("--size -s", BOOL, "Count the sizes of the container's files"),
-            Option("--type -t", CHOICE, "Look for this only: all, container or image", "all", "TYPE", TYPES),
+            Option("--type -t", CHOICE, "Look for this only: " + ", ".join(TYPES), "all", "TYPE", TYPES),
         ),
         (Argument("names", ANY, "NAME...", "container"),),
         examples=("rootless inspect --format '{{.State.Pid}}' web",),
@@ -113,15 +113,20 @@ TABLE = {
         "List containers.",
         (
             Option("--all -a", BOOL, "Stopped ones too"),
+            Option("--external", BOOL, "Also what other programs keep in the store (there is nothing of the kind)"),
             _FILTER,
             Option("--format", STR, "Print with a Go template, or as json", metavar="TEMPLATE"),
             Option("--last -n", INT, "The last ones that were made, stopped ones too", -1, "NUMBER"),
             _LATEST,
             Option("--no-trunc", BOOL, "Print ids and commands in full"),
             Option("--noheading", BOOL, "Print no line of headings"),
+            Option("--ns", BOOL, "Show the namespaces of the containers"),
+            Option("--pod -p", BOOL, "Show columns for pods, which are empty"),
             Option("--quiet -q", BOOL, "Print ids only"),
             Option("--size -s", BOOL, "Count the sizes of the containers' files"),
             Option("--sort", CHOICE, "Order by one of: " + ", ".join(SORTS), "created", "COLUMN", SORTS),
+            Option("--sync", BOOL, "Look for what has become of each container first (which is always done)"),
+            Option("--watch -w", UINT, "Print again and again, with so many seconds between", metavar="SECONDS"),
         ),
         examples=("rootless ps -a --format '{{.Names}} {{.Status}}'",),
     ),
