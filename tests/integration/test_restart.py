@@ -312,3 +312,29 @@ def test_rm_and_a_policy_that_never_ends_contradict_each_other(rl: Rootless, ima
     done = rl("run", "--rm", "--restart", policy, image, "true", check=False)
     assert (done.returncode, rl.out("ps", "-aq")) == (125, "")
     assert "--rm" in done.stderr
+
+
+def test_everybody_at_once_and_a_container_that_always_ends(rl: Rootless, image: str) -> None:
+    """Whatever meets whichever moment of an end, a pause and a start: nobody waits long, and nothing is left."""
+    command = ("--name", "c", "--network", "none", "--restart", "always", image, "sh", "-c", "echo life; exit 1")
+    verbs = [
+        ("stop", "c"),
+        ("start", "c"),
+        ("kill", "c"),
+        ("restart", "-t", "0", "c"),
+        ("rm", "-f", "c"),
+        ("start", "c"),
+    ]
+    for turn in range(4):
+        rl("run", "-d", *command)
+        started = time.monotonic()
+        running = [rl.popen(*verb) for verb in (*verbs[turn:], *verbs[:turn])]
+        for process, verb in zip(running, (*verbs[turn:], *verbs[:turn]), strict=True):
+            _, error = process.communicate(timeout=30)
+            assert b"Traceback" not in error, error
+            assert b"internal" not in error, error
+            if verb[0] == "rm":
+                assert process.returncode == 0, error
+        assert time.monotonic() - started < 20
+        assert rl.out("ps", "-aq") == ""
+    wait_until(lambda: not processes_of(rl.place), what="the end of all processes")
