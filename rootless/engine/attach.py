@@ -7,6 +7,7 @@ import _socket
 import os
 import select
 
+from rootless.engine.logplace import PASSTHROUGH
 from rootless.engine.monitor.attach_server import SOCKET_NAME
 from rootless.engine.monitor.streams import CHUNK, read
 from rootless.errors import ConflictError, RootlessError, UsageError
@@ -93,6 +94,11 @@ def attach(
 
     keys = parse_detach_keys(detach_keys)
     container = find(store, reference)
+    driver = loads(container.request).get("log_driver")
+    if driver in PASSTHROUGH:
+        raise ConflictError(
+            f"attaching to {container.name}: it has the streams of the command that started it (--log-driver {driver})"
+        )
     connection = connect(store, container.id) if container.alive else None
     if connection is None:
         if container.alive and find(store, container.id).alive:  # it has not just ended

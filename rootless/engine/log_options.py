@@ -56,6 +56,11 @@ def check_passthrough(request: CreateRequest) -> None:
         raise UsageError(
             f"--log-driver {request.log_driver}: with -t the container has a terminal of its own", "leave out -t"
         )
+    if request.restart and request.restart != "no":
+        raise UsageError(
+            f"--log-driver {request.log_driver}: a container with --restart outlives the streams of its first start",
+            "leave out --restart, and let the unit or script that has the streams start it again",
+        )
     if request.log_driver == "passthrough" and any(os.isatty(fd) for fd in (0, 1, 2)):
         raise UsageError(
             "--log-driver passthrough: the container would have your terminal, and could type into it",
