@@ -5,6 +5,7 @@ from __future__ import annotations
 from rootless.cli.failures import warn
 from rootless.cli.output import lines
 from rootless.cli.selection import one
+from rootless.engine.records import latest
 from rootless.engine.recover import find, refresh_all
 from rootless.errors import NotFoundError, UsageError
 from rootless.jsontext import loads
@@ -25,12 +26,14 @@ def command(settings: Settings, opts: Opts) -> int:
         containers = refresh_all(store, warn, alive=True)
         lines(f"{container.id[:12]}\t{line}" for container in containers for line in _lines(container.ports, None))
         return 0
-    port = opts.port
-    if opts.latest:  # then the one argument is a port
-        if port:
+    if opts.latest:
+        if opts.port:
             raise UsageError("port: --latest and the name of a container exclude each other")
-        port, opts.container = opts.container, None
-    container = find(store, one(store, opts, "port"))
+        container = find(store, latest(store.db).id)
+        port = opts.container  # the one argument
+    else:
+        container = find(store, one(store, opts, "port"))
+        port = opts.port
     found = _lines(container.ports, port) if container.alive else []
     if port and not found:
         raise NotFoundError(f"{container.name}: port {port} is not published")
