@@ -157,11 +157,14 @@ def test_until_ends_what_is_followed(rl: Rootless, image: str) -> None:
 def test_passthrough(rl: Rootless, image: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["run", "-d", "--name", "c", "--network", "none", "--log-driver", "passthrough", image, "sh", "-c"]
-    script = "read line; echo $line; echo error >&2"
+    script = "read line; echo $line; echo error >&2; sleep 1"
     with out.open("wb") as file:
         subprocess.run(
             [executable(), *words, script], env=rl.environment, input=b"typed\n", stdout=file, stderr=file, check=True
         )
+        done = rl("attach", "c", check=False)
+        assert done.returncode == 125
+        assert "--log-driver passthrough" in done.stderr
         rl("wait", "c")
     assert {"error", "typed"} < set(out.read_text().split("\n"))  # and the id that the command has printed
     done = rl("logs", "c", check=False)
@@ -203,6 +206,7 @@ def test_passthrough_is_refused_a_terminal(rl: Rootless, image: str) -> None:
         (["--log-driver", "json-file", "--log-opt", "tag={{.Nobody}}"], "{{.Name}}"),
         (["--log-driver", "json-file", "--log-opt", "tag={{"], "{{.Name}}"),
         (["--log-driver", "passthrough", "-t"], "terminal"),
+        (["--log-driver", "passthrough", "--restart", "always"], "leave out --restart"),
     ],
 )
 def test_what_there_is_not_is_refused(rl: Rootless, image: str, options: list[str], words: str) -> None:
