@@ -92,6 +92,7 @@ def exec_foreground(
     for fd, end in enumerate(stdio):
         if end is not None and end != fd:
             os.close(end)
+    _pause_too(store, target.container, entered.pid)
     container_event(store, target.container, "exec")
     for warning in entered.warnings:
         tell(warning)
@@ -110,16 +111,27 @@ def exec_detached(store: Store, reference: str, request: ExecRequest) -> str:
 
     target = Target(store, reference, request)
 
-    def launch() -> tuple[dict[str, Any], str]:
+    def launch() -> tuple[dict[str, Any], tuple[str, int]]:
         entered, session = _enter_noted(store, target, request, [None, None, None], False)
         container_event(store, target.container, "exec")
         # What nobody sees of a terminal is read all the same: it hangs up when its other end is closed.
         terminal = -1 if entered.terminal is None else entered.terminal
         state = _state(entered, {0: terminal, 1: terminal, 2: -1}, request.tty, [])
-        return {**state, **_noted(store, target, session)}, session.identity
+        return {**state, **_noted(store, target, session)}, (session.identity, entered.pid)
 
-    identity: str = fork_monitor(launch, [])
+    identity: str
+    identity, pid = fork_monitor(launch, [])
+    _pause_too(store, target.container, pid)
     return identity
+
+
+def _pause_too(store: Store, container: Container, pid: int) -> None:
+    """Somebody may have paused the container in the moment in which the command came in."""
+    row = store.db.execute("SELECT state FROM containers WHERE id = ?", (container.id,)).fetchone()
+    if row is not None and row[0] == "paused":
+        from rootless.engine.pause import join
+
+        join(store, container, pid, start_time(pid) or 0)
 
 
 def _enter_noted(
@@ -157,6 +169,9 @@ class Target:
         self.pidfd = -1
         pidfd = None
         need_here(container, "running a command in")
+        if container.state == "paused":
+            why = "it is paused, and so would be the command"
+            raise ConflictError(f"running a command in {container.name}: {why}", f"rootless unpause {container.name}")
         if container.alive and container.state != "initialized":  # also while `stop` waits for its end
             pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
         if pidfd is None:
