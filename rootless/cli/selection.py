@@ -30,12 +30,16 @@ def references(store: Store, opts: Opts, verb: str) -> list[str]:
     given = vars(opts)
     named: list[str] = [*opts.containers, *map(_read_cidfile, given.get("cidfile", ()))]
     everything = given.get("all") or given.get("running")
-    if named and (everything or opts.latest):
-        option = "--latest" if opts.latest else "--all" if given.get("all") else "--running"
+    filtered = bool(given.get("filter"))
+    if named and (everything or filtered or opts.latest):
+        latest = "--latest" if opts.latest else "--filter"
+        option = "--all" if given.get("all") else "--running" if everything else latest
         raise UsageError(f"{verb}: {option} and the name of a container exclude each other")
+    if opts.latest and (everything or filtered):
+        raise UsageError(f"{verb}: --latest excludes --all and --filter")
     if opts.latest:
         return [_latest(store).id]
-    if everything or given.get("filter"):
+    if everything or filtered:
         return [container.id for container in _several(store, opts, verb)]
     if not named:
         raise UsageError(f"{verb}: no container is named", f"usage: rootless {verb} [OPTIONS] CONTAINER...")
@@ -136,9 +140,23 @@ def _several(store: Store, opts: Opts, verb: str) -> list[Container]:
 
         passes = container_filter(store, wanted)
         containers = [container for container in containers if passes(container)]
-    if vars(opts).get("running") or verb in ("stop", "kill"):
-        containers = [container for container in containers if container.up]
-    return containers
+    if vars(opts).get("running"):
+        return [container for container in containers if container.up]
+    return [container for container in containers if _suits(container, verb)]
+
+
+def _suits(container: Container, verb: str) -> bool:
+    """Whether the verb has something to do with a container that nobody has named."""
+    state = container.state
+    if verb == "stop":
+        return container.up and state != "paused"
+    if verb == "kill":
+        return container.up and not container.waits
+    if verb == "init":
+        return not container.up and not container.monitor_pid
+    if verb == "pause":
+        return state == "running"
+    return verb != "unpause" or state == "paused"
 
 
 def _read_cidfile(path: str) -> str:

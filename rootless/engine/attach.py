@@ -15,6 +15,7 @@ from rootless.kernel import pidfd, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from rootless.engine.records import Container
@@ -82,11 +83,17 @@ def wait_end(connection: Any, timeout_ms: int | None = None) -> int | None:
 
 
 def attach(
-    store: Store, reference: str, stdin: bool = True, detach_keys: str | None = None, sig_proxy: bool = True
+    store: Store,
+    reference: str,
+    stdin: bool = True,
+    detach_keys: str | None = None,
+    sig_proxy: bool = True,
+    begin: Callable[[], None] | None = None,
 ) -> int:
     """Follow a running container until it ends, or the user detaches; its exit code (0 after detaching).
 
-    Raises NotFoundError, ConflictError where it does not run.
+    `begin` lets one run that `init` has prepared, once we are connected. Raises NotFoundError, ConflictError where it
+    does not run, what `begin` raises.
     """
     from rootless.engine.events import container_event
     from rootless.engine.recover import find
@@ -99,15 +106,20 @@ def attach(
         raise ConflictError(
             f"attaching to {container.name}: it has the streams of the command that started it (--log-driver {driver})"
         )
-    connection = connect(store, container.id) if container.alive else None
+    runs = container.alive and (begin is not None or not container.waits)
+    if container.state == "paused":
+        raise ConflictError(f"attaching to {container.name}: it is paused", f"rootless unpause {container.name}")
+    connection = connect(store, container.id) if runs else None
     if connection is None:
-        if container.alive and find(store, container.id).alive:  # it has not just ended
+        if runs and find(store, container.id).alive:  # it has not just ended
             raise unreachable(store, container, "attaching to")
         raise ConflictError(f"attaching to {container.name}: it is not running", f"rootless start {container.name}")
     try:
         connection.send(b"O")
     except OSError:
         pass  # it has just ended; what we were told of that is still to be read
+    if begin is not None:
+        begin()
     container_event(store, container, "attach")
     request = loads(container.request)
     tty = bool(request.get("tty"))

@@ -52,7 +52,7 @@ def commit(
         base = [] if options.squash else list(view.layers)
         layers = [_recorded(store, diff_id) for diff_id in base]
         below = Tree((), view.below.single) if options.squash else view.below
-        standing_still = paused(container) if options.pause and container.alive else nullcontext()
+        standing_still = paused(store, container) if options.pause else nullcontext()
         with standing_still:
             info = _write(store, view.tree, below, view.stacked and not options.squash, lease, tell)
             need_still(store, container.id, container.name, "committing")

@@ -304,6 +304,7 @@ def _exec_on_terminal(store: Store, target: Target, request: ExecRequest, tell: 
         return {**state, **_noted(store, target, session)}, _identity(entered.pid, target.container)
 
     process = fork_monitor(launch, [theirs])
+    _pause_too(store, target.container, process[0])
     return Attachment(ours, process, target.interactive, True, keys, False).follow()
 
 

@@ -89,11 +89,17 @@ def new_container(
 
 
 def existing_container(
-    store: Store, container: Container, tell: Tell, again: bool = False, attached: bool = False
+    store: Store,
+    container: Container,
+    tell: Tell,
+    again: bool = False,
+    attached: bool = False,
+    wait: Callable[[Starter], None] | None = None,
 ) -> Launcher:
     """What runs a container that does not run now; it raises OvertakenError where another starts or removes it.
 
-    `again`: it is its restart policy that starts it; `attached`: somebody follows it from the start on."""
+    `again`: it is its restart policy that starts it; `attached`: somebody follows it from the start on. `wait` is
+    called once it is prepared, and its program runs when that returns."""
     from rootless.engine.request import CreateRequest
     from rootless.jsontext import loads
 
@@ -130,6 +136,8 @@ def existing_container(
                 from rootless.engine.lifespan import write_pid_files
 
                 write_pid_files(request, starter.pid)
+            if wait is not None:
+                wait(starter)
             for warning in starter.execute(ports):
                 tell(warning)
             container_event(store, container, "start")

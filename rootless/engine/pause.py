@@ -1,59 +1,100 @@
-"""Stopping all processes of a container for a while (SIGSTOP, where there is no freezer to ask).
+"""`pause` and `unpause`: all processes of a container stand still for a while.
 
-A guardian, a forked child, stops them, and lets them go on when it is told to or when whoever asked for it has died.
-Where the guardian is killed, too, they stay stopped: `rootless kill -s CONT NAME` wakes pid 1, and
-`rootless exec NAME kill -CONT -1` all others.
+No container has a control group of its own, so there is no freezer to ask: each process in its pid namespace is sent
+SIGSTOP, and SIGCONT afterwards, which programs can notice. The row says `paused` before the first process is stopped
+and until the last one goes on, so whatever happens in between, `unpause` mends it. Two that pause and unpause the same
+container take turns: they lock its run directory. The file `paused` in it lists whom the pause has stopped; who stood
+still before does so afterwards.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rootless.engine.records import Container
-from rootless.engine.recover import need_here
+from rootless.engine import records
+from rootless.engine.cleanup import run_directory
+from rootless.engine.events import container_event
+from rootless.engine.freeze import Stopped, let_go, stop_all, stop_one, stopped_ones
+from rootless.engine.records import PAUSED, RUNNING, Container
+from rootless.engine.recover import find, need_here, settled
 from rootless.errors import ConflictError
 from rootless.faults import step
-from rootless.kernel.pidfd import open_if_same, realm, send, state_and_start
+from rootless.kernel.files import lock_file
 from rootless.kernel.process import close_range
+from storage.store import Store
 
-_NS_GET_PARENT = 0xB702  # _IO(0xb7, 2), ioctl_ns(2)
-_PATIENCE = 10.0  # seconds until everything must stand still
-_PAUSE = 0.002
-_STOPPED = "TtZX"
+LIST = "paused"  # in the run directory; the monitor looks for it too
 _READY = b"+"
+_PATIENCE = 10.0  # seconds until everything must stand still
+
+
+def pause(store: Store, reference: str) -> None:
+    """Stop all processes of a container that runs.
+
+    Raises NotFoundError, ConflictError where it does not run, is paused already, or cannot be paused; then it goes on.
+    """
+    container = settled(store, find(store, reference))
+    need_here(container, "pausing")
+    with _turn(store, container, "pausing"):
+        os.close(_pause(store, container))
+    container_event(store, container, "pause")
+
+
+def unpause(store: Store, reference: str) -> None:
+    """Let a paused container go on. Raises NotFoundError, ConflictError where it is not paused."""
+    container = settled(store, find(store, reference))
+    need_here(container, "unpausing")
+    if container.state != PAUSED:
+        raise ConflictError(f"unpausing {container.name}: it is not paused ({container.state})")
+    with _turn(store, container, "unpausing"):
+        if not _unpause(store, container):
+            raise ConflictError(f"unpausing {container.name}: it is not paused: somebody else was faster")
+    container_event(store, container, "unpause")
+
+
+def join(store: Store, container: Container, pid: int, start: int) -> None:
+    """Have a process that has just come into a container, while that was being paused, stand still as the others do."""
+    try:
+        with _turn(store, container, "running a command in"):
+            current = records.get(store.db, container.id)
+            if current is not None and current.state == PAUSED and stop_one(pid, start):
+                with open(_list(store, container), "a", encoding="ascii") as file:
+                    file.write(f"{pid} {start}\n")
+    except ConflictError:  # it has ended, and the process with it
+        pass
 
 
 @contextmanager
-def paused(container: Container) -> Iterator[None]:
-    """All processes of the container stand still meanwhile; those that stood still before stay so.
+def paused(store: Store, container: Container) -> Iterator[None]:
+    """The container is paused meanwhile; one that does not run, or is paused already, is left as it is.
 
-    Raises ConflictError where they cannot be stopped; then none is.
+    A guardian, a forked child, lets it go on when this ends, and also where this process is killed. Raises
+    ConflictError where it cannot be paused.
     """
+    if container.state != RUNNING:
+        yield
+        return
     need_here(container, "pausing")
     hold, held = os.pipe2(os.O_CLOEXEC)
     answer, answered = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         try:
-            _guard(container, hold, answered)
+            _guard(store, container, hold, answered)
         finally:
             os._exit(0)
     os.close(hold)
     os.close(answered)
     try:
-        try:
-            ready = os.read(answer, 1) == _READY
-        finally:
-            os.close(answer)
-        if not ready:
+        with open(answer, "rb", buffering=0) as file:
+            said = file.readall()
+        if said != _READY:
             raise ConflictError(
-                f"pausing {container.name}: its processes did not stand still within {_PATIENCE:.0f} s",
-                "commit it without --pause, or stop it first",
+                said.decode() or f"pausing {container.name}: the process that does it was killed",
+                "do it without --pause, or stop the container first",
             )
         step("paused")
         yield
@@ -62,84 +103,116 @@ def paused(container: Container) -> Iterator[None]:
         os.waitpid(pid, 0)
 
 
-def _guard(container: Container, hold: int, answered: int) -> None:
+def _guard(store: Store, container: Container, hold: int, answered: int) -> None:
     """The guardian's life: it holds nothing that its parent has open, so that no lock outlives the parent."""
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
+    store.forget()
     first = 3
     for fd in sorted((hold, answered)):
         close_range(first, fd - 1)
         first = fd + 1
     close_range(first)
-    stopped: dict[int, int] = {}
+    ours = Store(store.root, store.runroot, store.driver_request)
     try:
-        if _stop(container, stopped):
-            os.write(answered, _READY)
-            os.read(hold, 1)  # until it is closed
-    finally:
-        for pid, start in stopped.items():
-            _signal(pid, start, signal.SIGCONT)
+        with _turn(ours, container, "pausing"):
+            pause_file = _pause(ours, container)
+    except ConflictError as error:
+        os.write(answered, str(error).encode())
+        return
+    os.write(answered, _READY)
+    os.close(answered)
+    os.read(hold, 1)  # until it is closed
+    try:
+        with _turn(ours, container, "unpausing"):
+            # Only what we have paused: a user may have unpaused it, and paused it again.
+            if os.stat(_list(ours, container)).st_ino == os.fstat(pause_file).st_ino:
+                _unpause(ours, container)
+    except (ConflictError, OSError):  # it has ended
+        pass
 
 
-def _stop(container: Container, stopped: dict[int, int]) -> bool:
-    """Stop one after the other until a look at all of them finds none that runs; `stopped` tells which (pid: start)."""
+@contextmanager
+def _turn(store: Store, container: Container, doing: str) -> Iterator[None]:
+    """Wait until nobody else pauses or unpauses the container. Raises ConflictError where it has ended."""
     try:
-        namespace = os.stat(f"/proc/{container.pid}/ns/pid").st_ino
+        fd = os.open(run_directory(store, container.id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        return False
-    inside = {namespace: True}
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        running = 0
-        for name in os.listdir("/proc"):
-            found = state_and_start(name) if name.isdigit() else None
-            if found is None or found[0] in _STOPPED or not _is_inside(name, inside):
-                continue
-            running += 1
-            if stopped.get(int(name)) != found[1] and _signal(int(name), found[1], signal.SIGSTOP):
-                stopped[int(name)] = found[1]
-        if not running:
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_PAUSE)
-
-
-def _signal(pid: int, start: int, number: int) -> bool:
-    pidfd = open_if_same(pid, start, realm())
-    if pidfd is None:
-        return False
+        raise ConflictError(f"{doing} {container.name}: it is not running ({container.state})") from None
     try:
-        return send(pidfd, number)
-    except PermissionError:
-        return False
-    finally:
-        os.close(pidfd)
-
-
-def _is_inside(pid: str, known: dict[int, bool]) -> bool:
-    """Whether the process is in one of the pid namespaces that are `known` to be the container's, or below one."""
-    try:
-        fd = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # gone, or none of ours
-        return False
-    path: list[int] = []
-    try:
-        while True:
-            number = os.fstat(fd).st_ino
-            path.append(number)
-            if number in known:
-                answer = known[number]
-                break
-            try:
-                above = fcntl.ioctl(fd, _NS_GET_PARENT)
-            except OSError:  # the first of all, or one that we may not see
-                answer = False
-                break
-            os.close(fd)
-            fd = above
+        lock_file(fd, exclusive=True, blocking=True)
+        yield
     finally:
         os.close(fd)
-    known.update(dict.fromkeys(path, answer))
-    return answer
+
+
+def _pause(store: Store, container: Container) -> int:
+    """Pause a container that is said to run; a descriptor of the list of those that were stopped for it."""
+    path = _list(store, container)
+    if container.state == PAUSED:
+        raise ConflictError(f"pausing {container.name}: it is already paused")
+    if container.state != RUNNING or not records.update_if(store.db, container, state=PAUSED):
+        state = container.state if container.state != RUNNING else "somebody else was faster"
+        raise ConflictError(f"pausing {container.name}: it is not running ({state})")
+    step("pause-recorded")
+    stopped: Stopped = {}
+    fd = -1
+    try:
+        _discard(path)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        if not stop_all(container.pid, stopped, _PATIENCE):
+            raise ConflictError(
+                f"pausing {container.name}: its processes did not stand still within {_PATIENCE:.0f} s",
+                f"what they wait for: rootless top {container.name} pid state args",
+            )
+        step("pause-stopped")
+        # Written at once: a list that is not whole would leave the others standing for ever.
+        os.write(fd, b"\n" + b"".join(b"%d %d\n" % process for process in stopped.items()))
+        step("pause-listed")
+    except BaseException:
+        if fd >= 0:
+            os.close(fd)
+        let_go(stopped)
+        _discard(path)
+        records.update_if(store.db, container, state=RUNNING)
+        raise
+    return fd
+
+
+def _unpause(store: Store, container: Container) -> bool:
+    current = records.get(store.db, container.id)
+    if current is None or current.state != PAUSED or current.pid != container.pid:
+        return False
+    path = _list(store, container)
+    listed = _read(path)
+    if listed is None:  # the pause was killed in the middle
+        listed = stopped_ones(container.pid)
+    let_go(listed)
+    step("unpause-let-go")
+    _discard(path)
+    return records.update_if(store.db, current, state=RUNNING)
+
+
+def _read(path: str) -> Stopped | None:
+    """Who was stopped, by a list; None where it is not whole."""
+    try:
+        with open(path, encoding="ascii") as file:
+            lines = file.read().split("\n")
+    except OSError:
+        return None
+    if lines[0] or len(lines) < 2:
+        return None
+    found = [line.split() for line in lines if line]
+    return {int(pid): int(start) for pid, start in found}
+
+
+def _list(store: Store, container: Container) -> str:
+    return f"{run_directory(store, container.id)}/{LIST}"
+
+
+def _discard(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

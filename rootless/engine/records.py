@@ -136,6 +136,11 @@ class Container:
         return self.state in (RUNNING, PAUSED, STOPPING, INITIALIZED)
 
     @property
+    def waits(self) -> bool:
+        """Whether `init` has prepared it: its pid 1 and its monitor wait for `start` (`engine.initialize`)."""
+        return self.state == INITIALIZED and not self.started
+
+    @property
     def up(self) -> bool:
         """Whether it has processes, or its restart policy is about to start it again."""
         return self.alive or self.state == RESTARTING
@@ -205,7 +210,7 @@ def insert(
         except IntegrityError:
             attempt += 1
             if generate_name is None or attempt > 50:
-                raise _name_taken(conn, values["name"]) from None
+                raise name_taken(conn, values["name"]) from None
             continue
         return str(values["name"])
 
@@ -272,12 +277,13 @@ def dependencies(conn: Connection, container_id: str) -> list[str]:
     return [row[0] for row in rows]
 
 
-def _name_taken(conn: Connection, name: str) -> ConflictError:
+def name_taken(conn: Connection, name: str, doing: str = "making the container") -> ConflictError:
+    """The error for whoever wants a name that another container has."""
     holder = conn.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
     by = f" by container {holder[0][:12]}" if holder else ""
     return ConflictError(
-        f'making the container: the name "{name}" is already in use{by}',
-        f"choose another --name, or remove that one: rootless rm {name}",
+        f'{doing}: the name "{name}" is already in use{by}',
+        f"choose another one, or remove that one: rootless rm {name}",
     )
 
 

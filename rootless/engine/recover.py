@@ -61,13 +61,13 @@ def refresh_all(store: Store, tell: Callable[[str], None], alive: bool = False) 
 
 
 def settled(store: Store, container: Container) -> Container:
-    """The container once nobody is busy starting or removing it any more: running, or with no process at all (so also
-    while its monitor waits to start it again).
+    """The container once nobody is busy starting or removing it any more: running, prepared by `init`, or with no
+    process at all (so also while its monitor waits to start it again).
 
     Raises NotFoundError where it is gone then, ConflictError where that takes longer than 10 s.
     """
     deadline = time.monotonic() + _PATIENCE
-    while container.monitor_pid and container.state not in _SETTLED:
+    while container.monitor_pid and container.state not in _SETTLED and not container.waits:
         if time.monotonic() > deadline:
             raise ConflictError(f"waiting for {container.name}: process {container.monitor_pid} is busy with it")
         time.sleep(0.01)

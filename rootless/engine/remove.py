@@ -41,6 +41,8 @@ def remove(
                 raise _needed(container, needed_by)
             if container.alive or container.monitor_pid:
                 container = _ended(store, container, force, timeout, tell)
+                if container.alive or container.monitor_pid:
+                    continue  # somebody has started it again
             if take(store, container, volumes or bool(container.auto_remove), needed=False):
                 break
             container = find(store, container.id)  # somebody else was faster
@@ -111,13 +113,21 @@ def in_order(store: Store, references: list[str], dependents: bool) -> list[str]
 
 
 def _ended(store: Store, container: Container, force: bool, timeout: int | None, tell: Tell | None) -> Container:
-    if not force:
+    if not force and not container.waits:
+        state = container.state if container.state in (records.RESTARTING, records.PAUSED) else "running"
         raise ConflictError(
-            f"removing {container.name}: it is {'restarting' if container.state == records.RESTARTING else 'running'}",
+            f"removing {container.name}: it is {state}",
             f"rootless stop {container.name}, or rootless rm --force {container.name}",
             exit_code=2,
         )
-    from rootless.engine.stop import stop
+    from rootless.engine.stop import kill, stop
 
-    stop(store, container.id, timeout, tell)
+    try:
+        if container.state == records.PAUSED:
+            kill(store, container.id)
+        else:
+            stop(store, container.id, timeout, tell)
+    except ConflictError:
+        if find(store, container.id).state == container.state:
+            raise  # else somebody has paused or unpaused it in this moment, or it has ended
     return find(store, container.id)

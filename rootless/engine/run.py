@@ -61,9 +61,12 @@ def start_detached(store: Store, reference: str, tell: Tell) -> str:
     """
     while True:
         container = _startable(store, reference, tell)
-        if container.alive:
+        if container.alive and not container.waits:
             return container.id
         try:
+            if container.waits:
+                _let_run(store, container, tell)
+                return container.id
             return _in_child(store, existing_container(store, container, tell), [])[0]
         except OvertakenError:
             continue
@@ -86,7 +89,11 @@ def start_attached(
         if container.alive:
             from rootless.engine.attach import attach
 
-            return attach(store, container.id, interactive, detach_keys, sig_proxy)
+            begin = (lambda one=container: _let_run(store, one, tell)) if container.waits else None
+            try:
+                return attach(store, container.id, interactive, detach_keys, sig_proxy, begin)
+            except OvertakenError:
+                continue
         launcher = existing_container(store, container, tell, attached=True)
         try:
             if CreateRequest.from_plain(loads(container.request)).tty:
@@ -94,6 +101,13 @@ def start_attached(
             return watch(store, launcher(), 0, [0, 1, 2] if interactive else [1, 2], sig_proxy)
         except OvertakenError:
             continue
+
+
+def _let_run(store: Store, container: Container, tell: Tell) -> None:
+    from rootless.engine.initialize import let_run
+
+    for warning in let_run(store, container):
+        tell(warning)
 
 
 def _start_needed(store: Store, request: CreateRequest, tell: Tell) -> None:
@@ -115,13 +129,20 @@ def _startable(store: Store, reference: str, tell: Tell) -> Container:
 
         end(store, container)
         container = settled(store, find(store, container.id))
+    start_what_it_needs(store, container, tell)
+    if container.state == records.PAUSED:
+        raise ConflictError(f"starting {container.name}: it is paused", f"rootless unpause {container.name}")
+    if container.state == records.REMOVING:
+        raise ConflictError(f"starting {container.name}: it is being removed")
+    return container
+
+
+def start_what_it_needs(store: Store, container: Container, tell: Tell) -> None:
+    """Start the containers that one which does not run was made to need (`--requires`)."""
     if not container.alive and '"requires"' in container.request:
         from rootless.engine.lifespan import start_needed
 
         start_needed(store, container, tell)
-    if container.state in (records.REMOVING, records.PAUSED):
-        raise ConflictError(f"starting {container.name}: it is {container.state}")
-    return container
 
 
 # Who stays with it

@@ -173,6 +173,17 @@ class Starter:
         )
         step("initialized")
 
+    def prepare(self) -> None:
+        """Wait until pid 1 has all that it needs but its program. Raises RootlessError."""
+        if self._prepared:
+            return
+        master = self._launch.wait_prepared()
+        self._prepared = True
+        for claim in self._claims:
+            claim.release(used=True)
+        if master is not None:
+            self.output = self.input = master
+
     def execute(self, ports: list[Port]) -> list[str]:
         """Publish the ports and let the container's program run; what was done otherwise than asked.
 
@@ -185,11 +196,7 @@ class Starter:
         from rootless.engine.monitor.loop import PROXIED
 
         launch = self._launch
-        master = launch.wait_prepared()
-        for claim in self._claims:
-            claim.release(used=True)
-        if master is not None:
-            self.output = self.input = master
+        self.prepare()
         if self.helper is not None:
             self.helper.wait_ready()
             if ports:
@@ -212,6 +219,10 @@ class Starter:
     @property
     def pid(self) -> int:
         return self._launch.init_pid
+
+    @property
+    def pidfd(self) -> int:
+        return self._launch.pidfd
 
     def monitor_state(self, auto_remove: bool, log: int, local_input: bool, clients: list[int]) -> dict[str, Any]:
         """What the monitor knows, in values that marshal takes; -1 for a descriptor that is not there.

@@ -48,13 +48,25 @@ def stop(
         container = settled(store, find(store, container.id))
     if not container.alive:
         return
+    if container.state == records.PAUSED:  # it could not hear the signal
+        raise ConflictError(
+            f"stopping {container.name}: it is paused",
+            f"rootless unpause {container.name}, or rootless kill {container.name}",
+        )
     need_here(container, "stopping")
     request = loads(container.request)
     number = parse_signal(request.get("stop_signal") or "SIGTERM")
+    if container.waits:
+        timeout = 0  # no program of the user's runs
     if timeout is None:
         timeout = request.get("stop_timeout", DEFAULT_TIMEOUT)
     stopping = {"state": records.STOPPING} if container.state == records.RUNNING else {}
-    records.update_if(store.db, container, stopped=int(not again), **stopping)
+    if not records.update_if(store.db, container, stopped=int(not again), **stopping):
+        try:  # somebody has paused it in this moment, or it has ended
+            stop(store, container.id, timeout, tell, again)
+        except NotFoundError:
+            pass  # it was to be removed at its end
+        return
     step("stopping")
     try:
         _end(store, container, number, timeout, tell)
@@ -76,12 +88,16 @@ def kill(store: Store, reference: str, signal: str = "KILL") -> None:
         from rootless.engine.restart import end, ends_policy
 
         if ends_policy(container, number, parse_signal(loads(container.request).get("stop_signal") or "SIGTERM")):
-            if container.state == records.RESTARTING and end(store, container):
-                return
+            while container.state == records.RESTARTING:
+                if end(store, container):
+                    return
+                container = settled(store, find(store, container.id))  # it is being started in this moment
             records.update(store.db, container.id, stopped=1)
-    if not container.alive:
+    if not container.alive or container.waits:
         raise ConflictError(f"sending {signal_name(number)} to {container.name}: it is not running ({container.state})")
     need_here(container, f"sending {signal_name(number)} to")
+    if number == _SIGCONT and container.state == records.PAUSED:
+        raise ConflictError(f"sending SIGCONT to {container.name}: it is paused", f"rootless unpause {container.name}")
     if number == _SIGKILL:
         container_event(store, container, "kill", signal=number)
         _end(store, container, number, 0)

@@ -39,6 +39,7 @@ VERBS = {
     "images": "images",
     "import": "images",
     "info": "system",
+    "init": "states",
     "inspect": "containers",
     "kill": "containers",
     "load": "images",
@@ -46,10 +47,12 @@ VERBS = {
     "logout": "registries",
     "logs": "containers",
     "mount": "mounts",
+    "pause": "states",
     "port": "containers",
     "ps": "containers",
     "pull": "images",
     "push": "registries",
+    "rename": "states",
     "restart": "containers",
     "rm": "containers",
     "rmi": "images",
@@ -62,8 +65,10 @@ VERBS = {
     "tag": "images",
     "top": "processes",
     "unmount": "mounts",
+    "unpause": "states",
     "unshare": "mounts",
     "untag": "images",
+    "update": "states",
     "version": "system",
     "wait": "containers",
 }
@@ -74,8 +79,9 @@ NOUNS = {
         **{
             verb: verb
             for verb, table in VERBS.items()
-            if table in ("changes", "containers", "copying", "create", "processes")
+            if table in ("changes", "containers", "copying", "create", "processes", "states")
         },
+        "clone": "container clone",
         "diff": "container diff",
         "exists": "container exists",
         "inspect": "container inspect",
@@ -159,6 +165,7 @@ _TABLE_OF_NOUN = {
 }
 
 _TABLES = {  # where it is not the noun's
+    "container clone": "states",
     "container diff": "changes",
     "image diff": "changes",
     "image mount": "mounts",

@@ -30,6 +30,7 @@ _FLAGS = {
         "unsetenv-all user/u userns uts variant volume/v volumes-from workdir/w"
     ),
     "diff": "format latest/l",
+    "cp": "archive/a overwrite",
     "events": "filter/f format no-trunc since stream until",
     "exec": (
         "detach-keys detach/d env-file env/e interactive/i latest/l preserve-fd preserve-fds privileged tty/t "
@@ -39,6 +40,7 @@ _FLAGS = {
     "history": "format human/H no-trunc quiet/q",
     "images": "all/a digests filter/f format history no-trunc noheading/n quiet/q sort",
     "image trust": "json/j noheading/n pubkeysfile/f raw type/t",
+    "init": "all/a latest/l",
     "import": "arch change/c message/m os quiet/q variant",
     "info": "format/f",
     "inspect": "format/f latest/l size/s type/t",
@@ -49,6 +51,7 @@ _FLAGS = {
     ),
     "logout": "all/a authfile compat-auth-file",
     "logs": "color follow/f latest/l names/n since tail timestamps/t until",
+    "pause": "all/a cidfile filter/f latest/l",
     "port": "all/a latest/l",
     "ps": (
         "all/a external filter/f format last/n latest/l no-trunc noheading ns pod/p quiet/q size/s sort sync watch/w"
@@ -92,9 +95,23 @@ _FLAGS = {
     "top": "latest/l",
     "mount": "all/a format latest/l no-trunc",
     "unmount": "all/a force/f latest/l",
+    "unpause": "all/a cidfile filter/f latest/l",
     "unshare": "rootless-netns",
+    "update": (
+        "blkio-weight blkio-weight-device cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares/c cpus "
+        "cpuset-cpus cpuset-mems device-read-bps device-read-iops device-write-bps device-write-iops health-cmd "
+        "health-interval health-log-destination health-max-log-count health-max-log-size health-on-failure "
+        "health-retries health-start-period health-startup-cmd health-startup-interval health-startup-retries "
+        "health-startup-success health-startup-timeout health-timeout memory-reservation memory-swap "
+        "memory-swappiness memory/m no-healthcheck pids-limit restart"
+    ),
     "version": "format/f",
     "wait": "condition ignore interval/i latest/l",
+    "container clone": (
+        "blkio-weight blkio-weight-device cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares/c cpus "
+        "cpuset-cpus cpuset-mems destroy device-read-bps device-write-bps force/f memory-reservation memory-swap "
+        "memory-swappiness memory/m name pod run"
+    ),
     "container diff": "format latest/l",
     "container exists": "external",
     "container inspect": "format/f latest/l size/s",

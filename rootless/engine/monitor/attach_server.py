@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 SOCKET_NAME = "attach.sock"
 
 
-def listen(directory: str) -> Any:
-    """The listening socket in `directory`, whose path may be longer than a socket address."""
+def listen(directory: str, name: str = SOCKET_NAME) -> Any:
+    """A listening socket in `directory`, whose path may be longer than a socket address."""
     server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
     place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        server.bind(f"/proc/self/fd/{place}/{SOCKET_NAME}")
+        server.bind(f"/proc/self/fd/{place}/{name}")
         server.listen(64)
     finally:
         os.close(place)

@@ -34,6 +34,14 @@ def fork_monitor(launch: Callable[[], tuple[State, Any]], childs: list[int]) -> 
         _live(launch, writer)
     for fd in (writer, *childs):
         os.close(fd)
+    return read_report(reader)
+
+
+def read_report(reader: int) -> Any:
+    """What the child that starts a container says through a pipe (read to its end, and closed) once it runs.
+
+    Raises what kept it from that.
+    """
     with open(reader, "rb", buffering=0) as pipe:
         answer = pipe.readall()
     if not answer:
@@ -53,10 +61,7 @@ def _live(launch: Callable[[], tuple[State, Any]], report: int) -> NoReturn:
         try:
             state, value = launch()
             answer = marshal.dumps((True, value))
-            os.setsid()
-            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-            for fd in (0, 1, 2):
-                os.dup2(null, fd)
+            leave_session()
         except KeyboardInterrupt:
             os._exit(_INTERRUPTED)
         except BaseException as error:
@@ -71,6 +76,14 @@ def _live(launch: Callable[[], tuple[State, Any]], report: int) -> NoReturn:
         code = live(state)
     finally:
         os._exit(code)
+
+
+def leave_session() -> None:
+    """Have nothing to do with the terminal and the streams of the command that has started us any more."""
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
 
 
 def live(state: State) -> int:

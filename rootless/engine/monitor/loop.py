@@ -85,6 +85,8 @@ class Monitor:
             if self._withheld:
                 if number in _DEADLY:
                     self.code = 128 + number
+            elif number == _signal.SIGCONT and self.paused():
+                pass  # it is for `unpause` to wake it
             elif self.code is None:  # so it is our child and not yet waited for: its number is its own
                 os.kill(self.pid, self._insisted(number) if sent is None else sent)
                 if number in ENDING:
@@ -92,6 +94,12 @@ class Monitor:
 
         for number in numbers:
             _signal.signal(number, answer)
+
+    def paused(self) -> bool:
+        """Whether `pause` has stopped the container's processes (`engine.pause`)."""
+        return "runroot" in self.state and os.access(
+            f"{self.state['runroot']}/containers/{self.state['id']}/paused", os.F_OK
+        )
 
     def _insisted(self, number: int) -> int:
         """The signal to send for one that we were sent: a process that is traced, by one in its container, gets none
