@@ -25,7 +25,8 @@ class ImageSpace:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A kept blob, by digest and layer (hex), with its size in bytes; `needed` where an image has the layer."""
+    """A kept blob, by digest and layer (hex), with its size in bytes; `needed` where an image, a container or a
+    manifest list has the layer."""
 
     digest: str
     diff_id: str
@@ -73,7 +74,9 @@ def image_space(connection: Connection) -> list[ImageSpace]:
 def kept_blobs(connection: Connection) -> list[Blob]:
     """The compressed blobs that the store keeps beside the extracted layers, the largest first."""
     query = """SELECT blob, diff_id, coalesce(media_type, ''), coalesce(blob_size, 0),
-     EXISTS (SELECT 1 FROM image_layers WHERE diff_id = l.diff_id)
+     EXISTS (SELECT 1 FROM image_layers WHERE diff_id = l.diff_id
+      UNION ALL SELECT 1 FROM container_layers WHERE diff_id = l.diff_id
+      UNION ALL SELECT 1 FROM manifest_list_layers WHERE diff_id = l.diff_id)
      FROM layers l WHERE blob IS NOT NULL ORDER BY blob_size DESC, blob"""
     return [Blob(row[0], row[1], row[2], row[3], bool(row[4])) for row in connection.execute(query)]
 

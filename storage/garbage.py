@@ -30,7 +30,7 @@ _UNREFERENCED = """SELECT diff_id, size, blob, blob_size FROM layers l
 
 # One that is used and has lost its row is damage, not garbage: `system check --repair` finds its sizes out anew.
 KNOWN_LAYERS = """SELECT diff_id FROM layers UNION SELECT diff_id FROM image_layers
- UNION SELECT diff_id FROM container_layers"""
+ UNION SELECT diff_id FROM container_layers UNION SELECT diff_id FROM manifest_list_layers"""
 
 _NEEDED_AGAIN = "SELECT 1 FROM layers WHERE blob = ? UNION ALL SELECT 1 FROM leases WHERE digest = ?"
 

@@ -151,7 +151,7 @@ def create_list(
             found = ManifestList(os.urandom(32).hex(), new_index(), [full], time.time())
             db.execute("INSERT INTO manifest_lists VALUES (?, ?, ?)", (found.id, b"", found.created))
             db.execute("INSERT INTO image_names VALUES (?, ?)", (full, found.id))
-        _write(db, found, _joined(db, found, with_annotations(found.index, annotations), members))
+        write_index(db, found.id, _joined(db, found, with_annotations(found.index, annotations), members))
     return found.id
 
 
@@ -172,7 +172,7 @@ def edit_list(
     with transaction(store.db, durable=True) as db:
         found = need_list(db, reference)
         index = change(_joined(db, found, found.index, members))
-        _write(db, found, index)
+        write_index(db, found.id, index)
     return ManifestList(found.id, index, found.names, found.created)
 
 
@@ -224,13 +224,13 @@ def _refer_to_image(db: Connection, list_id: str, digest: str, image_id: str) ->
     )
 
 
-def _write(db: Connection, found: ManifestList, index: Index) -> None:
-    """Store the index, and let go of the members that it does not list."""
-    db.execute("UPDATE manifest_lists SET content = ? WHERE id = ?", (dumps(index).encode(), found.id))
+def write_index(db: Connection, list_id: str, index: Index) -> None:
+    """Store the index, and let go of the members that it does not list; within the caller's transaction."""
+    db.execute("UPDATE manifest_lists SET content = ? WHERE id = ?", (dumps(index).encode(), list_id))
     listed = {digest_hex(entry["digest"], "a manifest list") for entry in index["manifests"]}
-    for (digest,) in db.execute("SELECT digest FROM manifest_list_members WHERE list_id = ?", (found.id,)).fetchall():
+    for (digest,) in db.execute("SELECT digest FROM manifest_list_members WHERE list_id = ?", (list_id,)).fetchall():
         if digest not in listed:
-            _forget_member(db, found.id, digest)
+            _forget_member(db, list_id, digest)
 
 
 def _forget_member(db: Connection, list_id: str, digest: str) -> None:

@@ -24,7 +24,7 @@ from storage.tar.extract import Extractor, Limits
 from storage.tar.reader import Entry, TarReader
 from storage.tar.record import RecordWriter
 from storage.volume_options import VolumeSettings
-from storage.volumes import Volume, find_volume, make_volume_directory
+from storage.volumes import Volume, drop_half_made, find_volume, make_volume_directory
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LEVELS = 200
@@ -85,6 +85,7 @@ def _place(store: Store, volume: Volume, doing: str) -> str:
         if not os.path.isdir(settings.device):
             raise NotFoundError(f"{doing} {volume.name}: {settings.device} is not there")
         return settings.device
+    drop_half_made(store, volume.name)
     return make_volume_directory(store.layout, volume.name)
 
 

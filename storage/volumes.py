@@ -4,6 +4,9 @@ The row comes first and goes first; the directory is made when the volume is mad
 nobody has used yet still lacks, its owner and the image's files, the first container gives it: `used` beside _data says
 that this has happened. Whoever is about to do it holds the directory locked.
 
+A directory that is filled before it gets its place says beside _data for which row (`MAKING`) until that row is there:
+where its process was killed in between, no later volume of the name takes it over.
+
 Cold: a container without volumes never loads this.
 """
 
@@ -15,6 +18,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from rootless.errors import ConflictError, NotFoundError, StorageError
+from rootless.faults import step
 from rootless.jsontext import dumps, loads
 from rootless.kernel.files import sync_path
 from storage.database import transaction
@@ -25,6 +29,7 @@ from storage.store import Store
 
 IMAGE = "image"  # the driver that copies an image's files
 USED = "used"
+MAKING = "making"
 _SELECT = """SELECT name, driver, created, labels, options, anonymous,
  (SELECT group_concat(container_id) FROM container_volumes WHERE volume = v.name) FROM volumes v """
 
@@ -85,6 +90,8 @@ def make_volume(
         if existing:
             return
         raise ConflictError(f"making the volume {name}: there is one of this name already", "--ignore takes it")
+    created = time.time()
+    gone = ""
     draft: tuple[str, int] | None = None
     if driver == IMAGE or options:
         from storage.volume_drafts import draft_volume
@@ -92,32 +99,83 @@ def make_volume(
         draft = draft_volume(store, driver, options)
     try:
         with transaction(store.db) as db:
-            row = (name, driver, time.time(), dumps(dict(labels)), dumps(dict(options)))
+            row = (name, driver, created, dumps(dict(labels)), dumps(dict(options)))
             query = "INSERT OR IGNORE INTO volumes (name, driver, created, labels, options) VALUES (?, ?, ?, ?, ?)"
             if db.execute(query, row).rowcount == 0:
                 if existing:
                     return
                 raise ConflictError(f"making the volume {name}: there is one of this name already", "--ignore takes it")
+            if not _belongs(store.layout, name, created):
+                gone = _move_away(store.layout, name)
             if draft is None:
                 make_volume_directory(store.layout, name)
             else:
-                _put_draft(store.layout, draft[0], name)
+                _put_draft(store.layout, draft[0], name, created)
+            step("volume-made")
+        if draft is not None:
+            _unlink(f"{store.layout.volume(name)}/{MAKING}")
     finally:
         if draft is not None:
             store.layers.delete(draft[0])
             os.close(draft[1])
+        if gone:
+            store.layers.delete_unlocked(gone)
     emit(store, "volume", "create", name, name)
 
 
-def _put_draft(layout: Layout, draft: str, name: str) -> None:
+def _put_draft(layout: Layout, draft: str, name: str, created: float) -> None:
     place = layout.volume(name)
     try:
-        if os.path.lexists(place):  # of a volume that a crash has kept from having a row
-            os.rename(place, f"{layout.tmp}/gone-{os.urandom(8).hex()}")
+        if os.path.lexists(place):
+            raise ConflictError(
+                f"making the volume {name}: {place} has files, and no volume has them",
+                "rootless system check --repair makes a volume of them",
+            )
+        with open(f"{draft}/{MAKING}", "x") as file:
+            file.write(repr(created))
         os.rename(draft, place)
         sync_path(layout.volumes)
     except OSError as error:
         raise StorageError(f"making {place}: {error.strerror}") from None
+
+
+def drop_half_made(store: Store, name: str) -> None:
+    """Take away the directory that a killed process has made for a volume which then got no row; `name` may have one
+    now. To be called before the directory of a volume is used."""
+    if not os.path.lexists(f"{store.layout.volume(name)}/{MAKING}"):
+        return
+    with transaction(store.db) as db:  # whoever is at it has its row, or waits
+        row = db.execute("SELECT created FROM volumes WHERE name = ?", (name,)).fetchone()
+        if _belongs(store.layout, name, row[0] if row else 0.0):
+            _unlink(f"{store.layout.volume(name)}/{MAKING}")
+            return
+        gone = _move_away(store.layout, name)
+    store.layers.delete_unlocked(gone)
+
+
+def _belongs(layout: Layout, name: str, created: float) -> bool:
+    """Whether the volume's directory was made for the row of that time, or is not half made."""
+    try:
+        with open(f"{layout.volume(name)}/{MAKING}") as file:
+            return file.read(40) == repr(created)
+    except FileNotFoundError:
+        return True
+
+
+def _move_away(layout: Layout, name: str) -> str:
+    place = f"{layout.tmp}/gone-{os.urandom(8).hex()}"
+    try:
+        os.rename(layout.volume(name), place)
+        return place
+    except OSError as error:
+        raise StorageError(f"making the volume {name}: {error.strerror}") from None
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def make_volume_directory(layout: Layout, name: str) -> str:

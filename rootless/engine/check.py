@@ -11,11 +11,12 @@ from rootless.engine.bundle import read_config
 from rootless.engine.recover import refresh_all
 from rootless.engine.remove import remove as remove_container
 from rootless.errors import ConflictError, NotFoundError, RootlessError
-from storage.check import CONTAINER, IMAGE, LAYER, VOLUME, Checked, Damage
+from storage.check import CONTAINER, IMAGE, LAYER, LIST, VOLUME, Checked, Damage
 from storage.check.content import check_content
 from storage.check.database import check_database, is_readable
 from storage.check.images import LOST, check_images
 from storage.check.leftovers import check_leftovers
+from storage.check.lists import check_lists, drop_members
 from storage.check.repair import repair as repair_store
 from storage.database import transaction
 from storage.drivers import WHOLE, remove_container_files
@@ -41,6 +42,7 @@ def check(store: Store, quick: bool, age: float, tell: Callable[[str], None]) ->
         VOLUME: store.db.execute("SELECT count(*) FROM volumes").fetchone()[0],
     }
     found += check_images(store.db)
+    found += check_lists(store.db)
     found += check_content(store, quick, checked.counts)
     found += _containers(store, containers)
     found += check_leftovers(store, age)
@@ -60,7 +62,7 @@ def repair(store: Store, damages: list[Damage], force: bool) -> None:
     if not force:
         return
     for damage in damages:
-        if damage.kind in (IMAGE, LAYER) and not damage.mended:
+        if damage.kind in (IMAGE, LAYER, LIST) and not damage.mended:
             _attempt(damage, lambda damage=damage: _remove_images(store, damage))  # type: ignore[misc]
     collect_garbage(store)
 
@@ -121,7 +123,13 @@ def _remove_container(store: Store, damage: Damage) -> None:
 
 
 def _remove_images(store: Store, damage: Damage) -> None:
-    """Remove the images that are damaged, or have the damaged layer, and the containers that stand on it."""
+    """Remove the images that are damaged, or have the damaged layer, and the containers that stand on it; manifest
+    lists go on without them."""
+    if damage.kind == LIST:
+        if damage.key != LOST:
+            raise ConflictError("it can be mended without --force")
+        drop_members(store, damage.name)
+        return
     if damage.kind == IMAGE and damage.key != LOST:
         raise ConflictError("it can be mended without --force")
     images, containers = [damage.name], [row[0] for row in users_of(store.db, damage.name)]
@@ -129,6 +137,8 @@ def _remove_images(store: Store, damage: Damage) -> None:
         layer = damage.name.partition(".")[0]
         images = _column(store, "SELECT DISTINCT image_id FROM image_layers WHERE diff_id = ?", layer)
         containers = _column(store, "SELECT DISTINCT container_id FROM container_layers WHERE diff_id = ?", layer)
+        for list_id in _column(store, "SELECT DISTINCT list_id FROM manifest_list_layers WHERE diff_id = ?", layer):
+            drop_members(store, list_id, layer)
     for container_id in containers:
         try:
             remove_container(store, container_id)

@@ -14,13 +14,15 @@ from rootless.kernel.mounts import UMOUNT_NOFOLLOW, umount
 from rootless.runtime.mounting import attach, clone_tree, make_file_system
 from rootless.runtime.mountoptions import MountOptions
 from storage.layout import Layout
+from storage.store import Store
 from storage.volume_options import VolumeSettings
-from storage.volumes import Volume, make_volume_directory
+from storage.volumes import Volume, drop_half_made, make_volume_directory
 
 
-def mount_volume(layout: Layout, volume: Volume) -> str:
+def mount_volume(store: Store, volume: Volume) -> str:
     """Mount the volume where that takes a mount; the path of its files. Raises RootlessError."""
-    path = make_volume_directory(layout, volume.name)
+    drop_half_made(store, volume.name)
+    path = make_volume_directory(store.layout, volume.name)
     settings = _settings(volume)
     if settings is None or _is_mounted(path):
         return path

@@ -17,7 +17,7 @@ from storage.layer_names import layer_names
 from storage.layout import Layout
 from storage.store import Store
 from storage.volume_options import VolumeSettings
-from storage.volumes import Claim, claim
+from storage.volumes import Claim, claim, drop_half_made
 
 _SELINUX = "/sys/fs/selinux/enforce"
 
@@ -50,6 +50,7 @@ def ready_mounts(
     pending: dict[str, Claim | None] = {}
     try:
         for name in names:
+            drop_half_made(store, name)
             if settings[name].kind == "":
                 held = pending[name] = claim(store.layout, name)
                 if held is not None:

@@ -2,6 +2,7 @@
 
 database      opens, is intact, and its rows fit together
 images        configurations, manifests and lists of layers
+lists         manifest lists: their indexes, and what they keep of their members
 layers        every extracted file against the layer's record (replay, compare), and the tar against its diffID
 blobs         against their digests
 leftovers     what killed processes have left, once it is old enough
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 
 DATABASE = "database"
 IMAGE = "image"
+LIST = "manifest list"
 LAYER = "layer"
 BLOB = "blob"
 CONTAINER = "container"

@@ -20,10 +20,12 @@ _REFERENCES = (
     ("container_layers", "container_id", (("containers", "id"),)),
     ("container_volumes", "container_id", (("containers", "id"),)),
     ("container_volumes", "volume", (("volumes", "name"),)),
+    ("manifest_list_members", "list_id", (("manifest_lists", "id"),)),
+    ("manifest_list_layers", "list_id", (("manifest_lists", "id"),)),
 )
 
-_WITHOUT_ROW = """SELECT diff_id FROM (SELECT diff_id FROM image_layers UNION SELECT diff_id FROM container_layers)
- WHERE diff_id NOT IN (SELECT diff_id FROM layers) ORDER BY diff_id"""
+_WITHOUT_ROW = """SELECT diff_id FROM (SELECT diff_id FROM image_layers UNION SELECT diff_id FROM container_layers
+ UNION SELECT diff_id FROM manifest_list_layers) WHERE diff_id NOT IN (SELECT diff_id FROM layers) ORDER BY diff_id"""
 
 RESET = "nothing of it can be read: `rootless system reset` deletes the store, then pull or load its images again"
 

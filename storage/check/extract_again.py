@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import groupby
 
 from rootless.errors import ConflictError, RootlessError
 from rootless.faults import step
@@ -16,6 +17,8 @@ from rootless.jsontext import loads
 from rootless.kernel.files import exchange, sync_path
 from rootless.kernel.libc import SyscallError
 from storage.blobs import open_blob
+from storage.check.images import wanted_layers
+from storage.check.lists import chains_of_lists
 from storage.database import transaction
 from storage.drivers.bases import unused as unused_bases
 from storage.garbage import image_chains
@@ -109,7 +112,7 @@ def _swap(store: Store, place: str, diff_id: str) -> None:
     """
     target = store.layout.layer(diff_id + suffix_of(place))
     step("layer-extracted-again")
-    below = next((chain[: chain.index(diff_id)] for chain in image_chains(store.db) if diff_id in chain), [])
+    below = next((chain[: chain.index(diff_id)] for chain in _all_chains(store.db) if diff_id in chain), [])
     store.layers.settle_draft(place, below)
     step("layer-settled-again")
     with transaction(store.db) as db:
@@ -120,6 +123,15 @@ def _swap(store: Store, place: str, diff_id: str) -> None:
             os.rename(place, target)
         sync_path(store.layout.layers)
     step("layer-exchanged")
+
+
+def _all_chains(db: Connection) -> Iterator[list[str]]:
+    """The layers (lowest first) of all images, also of those that only containers or manifest lists still have."""
+    yield from image_chains(db)
+    query = "SELECT container_id, diff_id FROM container_layers WHERE position >= 0 ORDER BY container_id, position"
+    for _, rows in groupby(db.execute(query).fetchall(), key=lambda row: row[0]):
+        yield [diff_id for _, diff_id in rows]
+    yield from chains_of_lists(db)
 
 
 def _exchange(store: Store, place: str, target: str) -> None:
@@ -153,14 +165,17 @@ def _drop_bases(store: Store, diff_id: str) -> None:
 
 
 def _blob_of(store: Store, diff_id: str) -> tuple[str | None, str | None]:
-    """The blob that an image's manifest lists for the layer, where it is still here, and its media type."""
-    query = """SELECT manifest, position FROM images JOIN image_layers ON image_id = id WHERE diff_id = ?"""
-    for manifest, position in store.db.execute(query, (diff_id,)).fetchall():
+    """The blob that the manifest of an image, or of a manifest list's, has for the layer, where it is still here, and
+    its media type."""
+    query = """SELECT config, manifest FROM images JOIN image_layers ON image_id = id WHERE diff_id = ?1
+     UNION ALL SELECT config, manifest FROM manifest_list_members JOIN manifest_list_layers USING (list_id, digest)
+     WHERE diff_id = ?1"""
+    for config, manifest in store.db.execute(query, (diff_id,)).fetchall():
         try:
-            listed = loads(bytes(manifest))["layers"][position]
+            listed = loads(bytes(manifest))["layers"][wanted_layers(config).index(diff_id)]
             digest = str(listed["digest"]).partition(":")[2]
             if digest != diff_id and os.path.exists(store.layout.blob(digest)):
                 return digest, str(listed["mediaType"])
-        except (ValueError, LookupError, TypeError):
+        except (RootlessError, ValueError, LookupError, TypeError):
             continue
     return None, None

@@ -22,8 +22,10 @@ def names_of(connection: Connection, image_id: str) -> str:
 
 
 def users_of_layer(connection: Connection, diff_id: str) -> list[str]:
-    """What the images are called that have the layer."""
-    rows = connection.execute("SELECT DISTINCT image_id FROM image_layers WHERE diff_id = ?", (diff_id,)).fetchall()
+    """What the images and manifest lists are called that have the layer."""
+    query = """SELECT image_id FROM image_layers WHERE diff_id = ?1
+     UNION SELECT list_id FROM manifest_list_layers WHERE diff_id = ?1"""
+    rows = connection.execute(query, (diff_id,)).fetchall()
     return sorted(names_of(connection, image_id) for (image_id,) in rows)
 
 

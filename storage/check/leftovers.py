@@ -14,6 +14,7 @@ from storage.blobs import RESUMABLE_SECONDS
 from storage.check import LEFTOVER, VOLUME, Damage
 from storage.garbage import KNOWN_LAYERS
 from storage.store import Store
+from storage.volumes import MAKING
 
 UNKNOWN_VOLUME = "unknown volume"
 _SWEEP = "rootless system check --repair (deletes it)"
@@ -49,7 +50,12 @@ def check_leftovers(store: Store, age: float) -> Iterator[Damage]:
             yield Damage(LEFTOVER, layout.layer(diff_id), ["no image and no container has this layer"], _SWEEP)
     known = {row[0] for row in store.db.execute("SELECT name FROM volumes")}
     for name in _names(layout.volumes):
-        if name not in known:
+        if name in known:
+            continue
+        if os.path.lexists(f"{layout.volume(name)}/{MAKING}"):
+            if _is_old(layout.volume(name), limit):
+                yield Damage(LEFTOVER, layout.volume(name), ["its `volume create` was killed"], _SWEEP)
+        else:
             what = ["the volume is not in the database"]
             mend = "rootless system check --repair (it becomes a volume again)"
             yield Damage(VOLUME, name, what, mend, key=UNKNOWN_VOLUME)

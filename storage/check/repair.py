@@ -6,17 +6,19 @@ import os
 from collections.abc import Callable
 
 from rootless.errors import RootlessError, StorageError
-from storage.check import BLOB, DATABASE, IMAGE, LAYER, LEFTOVER, VOLUME, Damage
+from storage.check import BLOB, DATABASE, IMAGE, LAYER, LEFTOVER, LIST, VOLUME, Damage
 from storage.check.content import ATTRIBUTES
 from storage.check.database import DANGLING, MISSING_LAYER, dangling_in
 from storage.check.extract_again import extract_again, record_again
 from storage.check.images import LAYER_LIST, wanted_layers
 from storage.check.leftovers import UNKNOWN_VOLUME, is_locked
+from storage.check.lists import MEMBER_LAYERS, mend_layers
 from storage.database import transaction
 from storage.garbage import collect_garbage
 from storage.store import Store
+from storage.volumes import drop_half_made
 
-_ORDER = (DATABASE, IMAGE, LAYER, BLOB, VOLUME, LEFTOVER)
+_ORDER = (DATABASE, IMAGE, LIST, LAYER, BLOB, VOLUME, LEFTOVER)
 
 
 def repair(store: Store, damages: list[Damage]) -> None:
@@ -24,6 +26,7 @@ def repair(store: Store, damages: list[Damage]) -> None:
     handlers: dict[str, Callable[[Store, Damage], bool]] = {
         DATABASE: _database,
         IMAGE: _image,
+        LIST: _list,
         LAYER: _layer,
         BLOB: _blob,
         VOLUME: _volume,
@@ -68,6 +71,13 @@ def _image(store: Store, damage: Damage) -> bool:
     return True
 
 
+def _list(store: Store, damage: Damage) -> bool:
+    if damage.key != MEMBER_LAYERS:
+        return False
+    mend_layers(store, damage.name)
+    return True
+
+
 def _layer(store: Store, damage: Damage) -> bool:
     extract_again(store, damage.name, own_tar_first=damage.key == ATTRIBUTES)
     return True
@@ -98,7 +108,12 @@ def _volume(store: Store, damage: Damage) -> bool:
 
 
 def _leftover(store: Store, damage: Damage) -> bool:
-    """Delete it where it lies in tmp/ and has no owner; the collector that comes afterwards takes the rest."""
+    """Delete it where it lies in tmp/ and has no owner, or is half a volume; the collector that comes afterwards takes
+    the rest."""
+    directory, _, name = damage.name.rpartition("/")
+    if directory == store.layout.volumes:
+        drop_half_made(store, name)
+        return True
     if damage.name.startswith(store.layout.tmp + "/") and os.path.lexists(damage.name):
         if is_locked(damage.name):
             raise StorageError("somebody is at work on it")

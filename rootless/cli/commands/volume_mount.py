@@ -13,5 +13,5 @@ def command(settings: Settings, opts: Opts) -> int:
     """Mount what needs a mount, and print the path of each."""
     store = settings.store()
     found = [find_volume(store.db, name) for name in opts.volumes]
-    lines(mount_volume(store.layout, volume) for volume in found)
+    lines(mount_volume(store, volume) for volume in found)
     return 0
