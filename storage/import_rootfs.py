@@ -20,6 +20,7 @@ from storage.layers import LayerExtraction, LayerInfo
 from storage.lease import Lease
 from storage.manifest_write import oci_manifest
 from storage.platforms import host_platform
+from storage.policy import check_unsigned
 from storage.progress import Progress
 from storage.registry.manifests import OCI_MANIFEST
 from storage.store import Store
@@ -44,12 +45,13 @@ def import_rootfs(
     """Make an image of one layer from the tarball at `path` ("-": standard input; or a URL), plain or compressed; its
     id.
 
-    Raises UsageError for bad changes or names before anything is read; NotFoundError, ImageError, RegistryError for the
-    tarball.
+    Raises UsageError for bad changes or names, and RegistryError where policy.json lets no tarballs in, before anything
+    is read; NotFoundError, ImageError, RegistryError for the tarball.
     """
     names = [full_name(name)] if name else []
     inner: dict[str, Any] = {}
     apply_changes(inner, options.changes)
+    check_unsigned("tarball", [], "importing " + (without_secrets(path) if is_url(path) else path))
     with Lease(store) as lease:
         info = _extract(store, path, lease)
         if progress:

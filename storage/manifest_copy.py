@@ -10,6 +10,8 @@ from typing import Any
 from rootless.errors import ImageError
 from rootless.jsontext import loads
 from storage.image_config import digest_hex
+from storage.policy import DOCKER, docker_scopes
+from storage.policy import check as check_policy
 from storage.progress import Progress
 from storage.references import Reference
 from storage.registry.access import Access
@@ -51,10 +53,15 @@ class _Remote:
 
 def copy_manifest(source: str, uploader: Uploader, host: str, access: Access, progress: Progress) -> RawManifest:
     """Send what `source` ("host/repository@sha256:...") names, blobs first, to the repository of `uploader`, which is
-    at `host`. Raises NotFoundError, RegistryError, ImageError."""
+    at `host`. Raises NotFoundError, ImageError, RegistryError, also where policy.json does not let it in."""
 
     def question(client: Client, reference: Reference) -> RawManifest:
+        verdict = check_policy(DOCKER, docker_scopes(reference), f"copying {reference}")
         raw = client.manifest(str(reference.digest))
+        if verdict.signed:
+            from storage.signatures.verify import Examination
+
+            Examination(verdict, reference, raw.digest, client, f"copying {reference}").check()
         same = [client.repository] if client.host == host else []
         config, *layers = _blobs(raw, source)
         uploader.send(_Remote(client, config), same, lambda count: None)

@@ -11,6 +11,8 @@ from storage.lookup import Image, find_image, need_image
 from storage.manifest_index import Entry, foreign_entry, new_entry
 from storage.manifest_lists import ManifestList, NewMember, find_list
 from storage.platforms import host_platform
+from storage.policy import DOCKER, docker_scopes
+from storage.policy import check as check_policy
 from storage.references import Reference, split_transport
 from storage.registry.access import Access
 from storage.registry.asking import ask
@@ -83,6 +85,7 @@ def _of_list(found: ManifestList) -> list[NewMember]:
 def _of_registry(text: str, all_images: bool, access: Access) -> list[NewMember]:
     def question(client: Client, reference: Reference) -> list[NewMember]:
         where = f"{_WHAT} {reference}"
+        check_policy(DOCKER, docker_scopes(reference), where)  # signatures are looked for when it is copied
         raw = client.manifest(reference.digest or reference.tag or "latest")
         return _members(client, reference, raw, all_images, where)
 

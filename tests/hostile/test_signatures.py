@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.faulty import Faulty, alter
-from tests.support.layers import Packed
-from tests.support.pulling import faulty, registry, small
+from tests.support.layers import Packed, tar_of
+from tests.support.pulling import OPEN, faulty, registry, small, stored
 from tests.support.signing import push_signatures
 from tests.support.trusting import KEY, Place, by, place, sigstore
 
@@ -75,3 +75,39 @@ def test_signature_manifests_that_are_odd_are_refused(place: Place, faulty: Faul
     assert "Error: pulling " in place.ours(name)
     faulty.rules.clear()
     assert place.ours(name) == ""
+
+
+def test_nothing_unsigned_is_copied_from_registry_to_registry(place: Place) -> None:
+    rl = place.fresh
+    image = small(2060, layers=1)
+    place.registry.push("unsigned/app", image, "1")
+    place.configure(sigstore(place))
+    name = f"{place.registry.host}/unsigned/app"
+    rl("manifest", "create", "list")
+    rl("manifest", "add", OPEN, "list", f"docker://{name}:1")
+    push = ("manifest", "push", "-q", OPEN, "list", f"{place.registry.host}/copied/app:1")
+    refused = rl(*push, check=False)
+    assert refused.returncode == 125
+    assert "wants a signature (sigstoreSigned), and there is none" in refused.stderr
+    assert "copied/app" not in json.loads(place.registry.request("GET", "/v2/_catalog").data)["repositories"]
+    signed = by(KEY, image.manifest.digest, f"{name}:1")
+    push_signatures(place.registry, "unsigned/app", image.manifest.digest, [signed])
+    rl(*push)
+
+
+def test_what_the_policy_rejects_is_not_listed_and_no_tarball_is_imported(place: Place) -> None:
+    rl = place.fresh
+    image = small(2061, layers=1)
+    place.registry.push("rejected/app", image, "1")
+    place.configure({"type": "reject"})
+    rl("manifest", "create", "list")
+    refused = rl("manifest", "add", OPEN, "list", f"docker://{place.registry.host}/rejected/app:1", check=False)
+    assert (refused.returncode, "refused by" in refused.stderr) == (125, True)
+    tarball = place.file("files.tar", tar_of({"etc/motd": b"hello"}))
+    refused = rl("import", "-q", tarball, "imported", check=False)
+    assert (refused.returncode, "importing" in refused.stderr) == (125, True)
+    assert stored(rl)["layers"] == []
+    policy = json.loads((place.containers / "policy.json").read_text())
+    policy["transports"]["tarball"] = {"": [{"type": "insecureAcceptAnything"}]}
+    (place.containers / "policy.json").write_text(json.dumps(policy))
+    rl("import", "-q", tarball, "imported")
