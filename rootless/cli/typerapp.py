@@ -37,6 +37,7 @@ _COMPLETION_HELP = {
 }
 _NOUN_HELP = {
     "container": "Work with containers.",
+    "healthcheck": "Check the health of containers.",
     "image": "Work with images.",
     "manifest": "Work on manifest lists: one name for images of several platforms.",
     "system": "Look at this host.",

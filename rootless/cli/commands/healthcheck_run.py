@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def command(settings: Settings, opts: Opts) -> int:
     """0 where the check has succeeded; else 1, and what that makes of the container is printed."""
-    status, entry = run_now(settings.store(), opts.container)
-    if entry["ExitCode"] == 0:
+    outcome = run_now(settings.store(), opts.container)
+    if outcome == "healthy":
         return 0
-    write(("starting" if status == "starting" else "unhealthy") + "\n")
+    write(outcome + "\n")
     return 1

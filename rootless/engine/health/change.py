@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def change_checks(store: Store, container: Container, given: dict[str, Any], none: bool = False) -> None:
-    """Apply options (attribute of a request: value as typed; see `plan.OPTIONS`), or with `none` check nothing more. A
-    container that runs is checked at once.
+    """Apply options (attribute of a request: value as typed), or with `none` check nothing more. A container that runs
+    is checked at once.
 
     Raises UsageError, and then nothing was changed; NotFoundError where it was removed.
     """

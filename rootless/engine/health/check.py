@@ -10,15 +10,13 @@ import time
 from rootless.engine.exec_ import ExecRequest, Target
 from rootless.engine.health import results
 from rootless.engine.health.plan import SECOND
-from rootless.engine.health.results import Result, Verdict
+from rootless.engine.health.results import HEALTHY, STARTING, UNHEALTHY, Result, Verdict
 from rootless.engine.monitor.reap import exit_code, stat_fields
 from rootless.errors import ConflictError, NotFoundError, RootlessError
 from rootless.kernel.pidfd import open_pidfd, send, wait_exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from rootless.engine.health.plan import Plan
     from rootless.engine.records import Container
     from rootless.runtime.enter import Entered
@@ -31,7 +29,7 @@ _SESSION = 3  # its place among the fields of /proc/PID/stat that follow the nam
 
 
 def check(store: Store, container: Container, plan: Plan) -> tuple[Result, Verdict] | None:
-    """Run the check that is due and record it; None where the container has ended meanwhile.
+    """Run the check that is due and record it; None where the container does not run any more (ended, paused).
 
     Raises StorageError where nothing could be recorded.
     """
@@ -190,8 +188,9 @@ def act(store: Store, container: Container, action: str) -> None:
         stop(store, container.id, again=action == "restart")
 
 
-def run_now(store: Store, reference: str) -> tuple[str, dict[str, Any]]:
-    """`healthcheck run`: (status after it, how State.Health.Log shows it), and the action that follows is taken.
+def run_now(store: Store, reference: str) -> str:
+    """`healthcheck run`: what to call the outcome, "healthy", "unhealthy", or "starting" where a check at startup has
+    failed. The action that follows is taken.
 
     Raises NotFoundError, ConflictError where the container has no check or does not run.
     """
@@ -209,9 +208,10 @@ def run_now(store: Store, reference: str) -> tuple[str, dict[str, Any]]:
     if container.state != RUNNING:
         raise ConflictError(f"checking {container.name}: it is not running ({container.state})")
     need_here(container, "checking")
+    startup = results.at_startup(store.db, container, plan)
     found = check(store, container, plan)
     if found is None:
-        raise ConflictError(f"checking {container.name}: it has just ended")
+        raise ConflictError(f"checking {container.name}: it does not run any more")
     result, verdict = found
     if verdict.action == "restart":
         from rootless.engine.run import start_detached
@@ -220,4 +220,6 @@ def run_now(store: Store, reference: str) -> tuple[str, dict[str, Any]]:
         start_detached(store, container.id, lambda text: None)
     else:
         act(store, container, verdict.action)
-    return verdict.status, result.shown()
+    if result.code == 0:
+        return HEALTHY
+    return STARTING if startup else UNHEALTHY

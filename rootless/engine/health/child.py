@@ -38,8 +38,9 @@ def main(state: dict[str, Any]) -> None:
     if plan is None or not is_check(plan):
         _report(state, None, "none")
         return
+    later = (plan["Interval"] or SECOND) / SECOND
     if container.state != records.RUNNING:
-        _report(state, (plan["Interval"] or SECOND) / SECOND, "none")
+        _report(state, later, "none")
         return
     longest = max(plan["Timeout"], plan.get("Startup", plan)["Timeout"]) // SECOND
     _signal.alarm(min(longest + _RESERVE, 1 << 30))
@@ -48,6 +49,7 @@ def main(state: dict[str, Any]) -> None:
     found = check(store, container, plan)
     _signal.alarm(0)
     if found is None:
+        _report(state, later, "none")
         return
     verdict = found[1]
     _report(state, verdict.delay, verdict.action)

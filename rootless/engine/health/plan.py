@@ -58,7 +58,6 @@ _OF_LOG = {
     "health_max_log_count": "MaxLogCount",
     "health_max_log_size": "MaxLogSize",
 }
-OPTIONS = ("health_cmd", "health_on_failure", "health_startup_cmd", *_OF_CHECK, *_OF_STARTUP, *_OF_LOG)
 
 
 def is_check(plan: Plan | None) -> bool:
@@ -71,7 +70,7 @@ def settle(request: CreateRequest, settings: dict[str, Any]) -> None:
 
     Raises UsageError, and ImageError for an image's check that makes no sense.
     """
-    given = {name: getattr(request, name) for name in OPTIONS if getattr(request, name) is not None}
+    given = _given(request)
     if request.no_healthcheck:
         if given:
             raise UsageError(f"--no-healthcheck and {_spelled(next(iter(given)))} contradict each other")
@@ -83,9 +82,29 @@ def settle(request: CreateRequest, settings: dict[str, Any]) -> None:
         request.health = changed(base, given, settings.get("Shell") or SHELL)
     elif request.health is None:
         request.health = _from_image(settings, request.image)
-    for name in OPTIONS:
+    for name in given:
         setattr(request, name, None)
     request.no_healthcheck = False
+
+
+def _given(request: CreateRequest) -> dict[str, Any]:
+    options = {
+        "health_cmd": request.health_cmd,
+        "health_interval": request.health_interval,
+        "health_log_destination": request.health_log_destination,
+        "health_max_log_count": request.health_max_log_count,
+        "health_max_log_size": request.health_max_log_size,
+        "health_on_failure": request.health_on_failure,
+        "health_retries": request.health_retries,
+        "health_start_period": request.health_start_period,
+        "health_startup_cmd": request.health_startup_cmd,
+        "health_startup_interval": request.health_startup_interval,
+        "health_startup_retries": request.health_startup_retries,
+        "health_startup_success": request.health_startup_success,
+        "health_startup_timeout": request.health_startup_timeout,
+        "health_timeout": request.health_timeout,
+    }
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _from_image(settings: dict[str, Any], name: str) -> Plan | None:

@@ -78,7 +78,8 @@ def _row(conn: Connection, container_id: str) -> tuple[int, int, int, str]:
 
 
 def note(store: Store, container: Container, plan: Plan, result: Result, startup: bool) -> Verdict | None:
-    """Record a check of the container, in one transaction; None, and nothing is recorded, where that life is over.
+    """Record a check of the container, in one transaction; None, and nothing is recorded, where that life is over,
+    or it is paused or being stopped.
 
     `startup`: it was the check that comes first. Raises StorageError.
     """
@@ -87,7 +88,7 @@ def note(store: Store, container: Container, plan: Plan, result: Result, startup
         current = records.get(conn, container.id)
         if (
             current is None
-            or not current.alive
+            or current.state != records.RUNNING
             or (current.pid, current.pid_start) != (container.pid, container.pid_start)
         ):
             return None
