@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.support.command import Rootless
-
-# What Podman 5.4.2 prints of a container, but for its locks, Kubernetes, systemd and health checks.
-PODMAN = {
-    "": (
-        "AppArmorProfile Args BoundingCaps Config ConmonPidFile Created Dependencies Driver EffectiveCaps "
-        "ExecIDs GraphDriver HostConfig HostnamePath HostsPath Id Image ImageDigest ImageName IsInfra "
-        "IsService MountLabel Mounts Name Namespace NetworkSettings OCIRuntime Path PidFile Pod ProcessLabel "
-        "ResolvConfPath RestartCount Rootfs State StaticDir UseImageHostname UseImageHosts"
-    ),
-    "State": (
-        "CheckpointedAt Dead Error ExitCode FinishedAt OOMKilled OciVersion Paused Pid Restarting RestoredAt "
-        "Running StartedAt Status"
-    ),
-    "NetworkSettings": (
-        "Bridge EndpointID Gateway GlobalIPv6Address GlobalIPv6PrefixLen HairpinMode IPAddress IPPrefixLen "
-        "IPv6Gateway LinkLocalIPv6Address LinkLocalIPv6PrefixLen MacAddress Networks Ports SandboxID "
-        "SandboxKey"
-    ),
-    "Config": (
-        "Annotations AttachStderr AttachStdin AttachStdout Cmd CreateCommand Domainname Entrypoint Env "
-        "ExposedPorts Hostname Image Labels OnBuild OpenStdin Passwd StdinOnce StopSignal StopTimeout Timeout "
-        "Tty Umask User Volumes WorkingDir"
-    ),
-    "HostConfig": (
-        "Annotations AutoRemove AutoRemoveImage Binds BlkioDeviceReadBps BlkioDeviceReadIOps "
-        "BlkioDeviceWriteBps BlkioDeviceWriteIOps BlkioWeight BlkioWeightDevice CapAdd CapDrop Cgroup "
-        "CgroupConf CgroupManager CgroupMode CgroupParent Cgroups ConsoleSize ContainerIDFile CpuCount "
-        "CpuPercent CpuPeriod CpuQuota CpuRealtimePeriod CpuRealtimeRuntime CpuShares CpusetCpus CpusetMems "
-        "Devices DiskQuota Dns DnsOptions DnsSearch ExtraHosts GroupAdd HostsFile IOMaximumBandwidth "
-        "IOMaximumIOps IpcMode Isolation KernelMemory Links LogConfig Memory MemoryReservation MemorySwap "
-        "MemorySwappiness NanoCpus NetworkMode OomKillDisable OomScoreAdj PidMode PidsLimit PortBindings "
-        "Privileged PublishAllPorts ReadonlyRootfs RestartPolicy Runtime SecurityOpt ShmSize Tmpfs UTSMode "
-        "Ulimits UsernsMode VolumeDriver VolumesFrom"
-    ),
-}
+from tests.support.podman_keys import CONTAINER, IMAGE, LISTED, check
 
 
 def test_podmans_keys_are_there(rl: Rootless, image: str) -> None:
-    rl("create", "--name", "c", "--network", "none", image, "true")
-    found = rl.inspect("c")
-    for part, names in PODMAN.items():
-        assert set(names.split()) <= (found[part] if part else found).keys()
+    words = ("--network", "none", "--health-cmd", "true", "-v", "/tmp:/h", "--tmpfs", "/t", "--label", "a=b")
+    rl("run", "-d", "--name", "c", *words, image, "sleep", "100")
+    check(rl.inspect("c"), CONTAINER)
+    (listed,) = json.loads(rl.out("ps", "--size", "--format", "json"))
+    check(listed, LISTED)
+    labelled = rl.out("commit", "-q", "--change", "LABEL a=b", "c")
+    check(rl.inspect(labelled), IMAGE)
+    rl("rmi", labelled)
 
 
 def test_what_nobody_limits_is_zero(rl: Rootless, image: str) -> None:
@@ -83,3 +55,47 @@ def test_what_is_no_port_cannot_be_exposed(rl: Rootless, image: str, text: str) 
     assert refused.returncode == 125
     assert refused.stderr.startswith(f'Error: exposing "{text}": ')
     assert rl.out("ps", "-aq") == ""
+
+
+def test_kinds_are_looked_for_one_after_the_other(rl: Rootless, image: str) -> None:
+    rl("create", "--name", "same", "--network", "none", image, "true")
+    rl("volume", "create", "same")
+    rl("volume", "create", "other")
+    found = json.loads(rl.out("inspect", "same", image, "other"))
+    assert [("State" in one, "RootFS" in one, "Mountpoint" in one) for one in found] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
+    assert rl.out("inspect", "-t", "volume", "-f", "{{.Name}} {{.Driver}}", "same") == "same local"
+    assert rl.out("inspect", "--latest", "--format", "{{.Name}}") == "same"
+    rl("volume", "rm", "same", "other")
+
+
+@pytest.mark.parametrize(
+    ("words", "out", "error"),
+    [
+        (["nobody"], "[]\n", 'no such object: "nobody"'),
+        (["-t", "container", "nobody"], "[]\n", 'no container with name or ID "nobody" found'),
+        (["-t", "image", "nobody"], "[]\n", "no such image nobody"),
+        (["-t", "volume", "nobody"], "[]\n", "no such volume: nobody"),
+        (["-t", "network", "nobody"], "[]\n", "no such network nobody"),
+        (["-t", "pod", "nobody"], "[]\n", "no such pod nobody"),
+        (["-t", "image", "--latest"], "", "inspect: --latest is a container, and --type image is none"),
+        (["--latest", "nobody"], "", "inspect: --latest and a name exclude each other"),
+        ([], "", "inspect: nothing is named"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_not_there_is_told(rl: Rootless, words: list[str], out: str, error: str) -> None:
+    done = rl("inspect", *words, check=False)
+    assert (done.returncode, done.stdout) == (125, out)
+    assert done.stderr.splitlines()[0] == f"Error: {error}"
+
+
+def test_commands_of_exec_are_listed_while_they_run(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "100")
+    session = rl.out("exec", "-d", "c", "sleep", "100")
+    assert rl.inspect("c")["ExecIDs"] == [session]
+    rl("stop", "-t", "0", "c")
+    assert rl.inspect("c")["ExecIDs"] == []
