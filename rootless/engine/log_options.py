@@ -25,7 +25,7 @@ _KEYS = {
     "journald": ("tag", "labels", "env"),
 }
 _UNITS = {"": 1, "b": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_MOST_FILES = 1000
+_MOST_FILES = 500  # which `logs` opens at once, where 1024 descriptors are allowed
 _FILES = 2  # kept where a size is set and no number: the one that is written, and the one before it
 _DOCKERS_TAGS = ("ID", "FullID", "Name", "ImageID", "ImageFullID", "ImageName", "DaemonName")
 

@@ -199,7 +199,7 @@ def test_passthrough_is_refused_a_terminal(rl: Rootless, image: str) -> None:
         (["--log-opt", "max-size=nan"], "10mb"),
         (["--log-opt", "max-size"], "not supported"),
         (["--log-opt", "max-file=3"], "max-size"),
-        (["--log-opt", "max-size=1m", "--log-opt", "max-file=0"], "1 to 1000"),
+        (["--log-opt", "max-size=1m", "--log-opt", "max-file=0"], "1 to 500"),
         (["--log-opt", "path=here"], "absolute"),
         (["--log-opt", "mode=non-blocking"], "not supported"),
         (["--log-driver", "none", "--log-opt", "max-size=1m"], "none has no options"),

@@ -240,3 +240,48 @@ def test_a_line_that_a_full_disk_has_cut_short_spoils_no_other(tmp_path: Path) -
         os._exit(0)
     os.waitpid(pid, 0)
     assert text(list(entries((tmp_path / "log").read_bytes())))[1] == b"whole\nafter\n"
+
+
+def test_a_rotation_that_a_kill_has_interrupted_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    log, path = rotating(str(tmp_path), encode_cri, 1000, 4)
+    log.write(b"stdout", b"".join(b"%d\n" % number for number in range(60)))
+    files = sorted(file.name for file in tmp_path.iterdir())
+    assert files == ["log", "log.1", "log.2"]
+
+    def read() -> list[int]:
+        source = FileSource(path, 3, -1, None)
+        found = [int(word) for word in text(drain(source))[1].split()]
+        source.close()
+        return found
+
+    os.rename(f"{path}.2", f"{path}.3")
+    assert read() == list(range(60))  # with a gap
+    os.rename(f"{path}.1", f"{path}.2")
+    assert read() == list(range(60))
+    os.link(path, f"{path}.1")
+    assert read() == list(range(60))  # with a file that has two names
+    os.link(path, f"{path}.rotating")
+    log.write(b"stdout", b"".join(b"%d\n" % number for number in range(60, 75)))
+    found = read()
+    assert found == list(range(found[0], 75))
+    assert found[0] < 45
+    os.close(log.fd)
+
+
+def test_what_is_read_while_it_is_begun_anew_again_and_again_has_no_gap_and_no_line_twice(tmp_path: Path) -> None:
+    log, path = rotating(str(tmp_path), encode_cri, 500, 40)
+    log.write(b"stdout", b"0\n")
+    pid = os.fork()
+    if pid == 0:
+        for number in range(1, 10**9):
+            log.write(b"stdout", b"%d\n" % number)
+    try:
+        for _ in range(150):
+            source = FileSource(path, 39, -1, None)
+            found = [int(word) for word in text(drain(source))[1].split()]
+            source.close()
+            assert found == list(range(found[0], found[0] + len(found)))
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    os.close(log.fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -116,7 +117,10 @@ class FileSource:
         """
         if not self._rotated:
             return False
-        found = _next(self._path, self._rotated, self._files[-1], self._number)
+        try:
+            found = _next(self._path, self._rotated, self._files[-1], self._number)
+        except LookupError:
+            found = _next_of_lost(self._path, self._rotated, self._files[-1])
         if found is None:
             return False
         self._files.append(found[0])
@@ -138,23 +142,28 @@ class FileSource:
 
 def _open_all(path: str, rotated: int) -> tuple[list[int], int]:
     """The files of a log, the oldest first, and the number of the last at some moment. Raises FileNotFoundError."""
-    number = rotated
-    while (fd := _open(path, number)) is None:
-        if number == 0:
-            raise FileNotFoundError(path)
-        number -= 1
-    files = [fd]
-    while (found := _next(path, rotated, files[-1], number)) is not None:
-        files.append(found[0])
-        number = found[1]
-    return files, number
+    while True:
+        number = rotated
+        while (fd := _open(path, number)) is None:
+            if number == 0:
+                raise FileNotFoundError(path)
+            number -= 1
+        files = [fd]
+        try:
+            while (found := _next(path, rotated, files[-1], number)) is not None:
+                files.append(found[0])
+                number = found[1]
+            return files, number
+        except LookupError:  # rotated away meanwhile: begin again with what is the oldest now
+            for fd in files:
+                os.close(fd)
 
 
 def _next(path: str, rotated: int, fd: int, at_least: int) -> tuple[int, int] | None:
     """The file in which a log goes on after the one that is open as `fd`, and its number; None where there is none yet.
 
     Files change their names meanwhile, always upwards, one by one from the oldest on; `at_least` is a number that `fd`
-    had once. As long as it keeps its own, the one below is the next.
+    had once. As long as it keeps its own, the nearest one below is the next. Raises LookupError where `fd` has gone.
     """
     ours = _identity(os.fstat(fd))
     while True:
@@ -162,20 +171,26 @@ def _next(path: str, rotated: int, fd: int, at_least: int) -> tuple[int, int] | 
         while number <= rotated and _identity_of(path, number) != ours:
             number += 1
         if number > rotated:
-            return _next_of_lost(path, rotated, fd)
-        if number == 0:
-            return None
-        found = _open(path, number - 1)
-        if found is not None:
-            if _identity_of(path, number) == ours and _identity(os.fstat(found)) != ours:
-                return found, number - 1
-            os.close(found)
-        elif _identity_of(path, number) == ours:
-            return None  # removed by hand
+            raise LookupError
+        below = number - 1
+        found = None
+        while below >= 0 and (found := _open(path, below)) is None:  # a gap wanders down while the others move up
+            below -= 1
+        settled = _identity_of(path, number) == ours
+        if found is None:
+            if settled:
+                return None
+            continue
+        gap = range(below + 1, number)
+        if settled and not any(_identity_of(path, inside) is not None for inside in gap):
+            if _identity(os.fstat(found)) != ours:
+                return found, below
+            at_least = below  # it has two names for a moment, or since a monitor was killed in that moment
+        os.close(found)
 
 
 def _next_of_lost(path: str, rotated: int, fd: int) -> tuple[int, int] | None:
-    """As `_next`, where the file has gone: it was older than all that are kept, or somebody has removed it. Those that
+    """As `_next`, where `fd` has gone: it was older than all that are kept, or somebody has removed it. Those that
     were written to later are newer."""
     if _identity_of(path, 0) is None:
         return None
@@ -212,7 +227,7 @@ def _open(path: str, number: int) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        if number:
+        if number and error.errno not in (errno.EMFILE, errno.ENFILE):
             return None
         raise StorageError(f"reading the log {path}: {error.strerror}") from None
     mode = os.fstat(fd).st_mode
