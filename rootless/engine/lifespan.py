@@ -36,6 +36,8 @@ def settle(store: Store, request: CreateRequest) -> None:
     if request.tty and request.attach and 1 not in streams_of(request):
         raise UsageError("--attach without stdout: a terminal is one stream for both directions", "add --attach stdout")
     streams_of(request)
+    if request.cidfile:
+        request.cidfile = os.path.abspath(request.cidfile)  # whoever removes the container may be elsewhere
     request.pidfile = _place(request.pidfile, "--pidfile")
     request.conmon_pidfile = _place(request.conmon_pidfile, "--conmon-pidfile")
     request.requires = list(dict.fromkeys(_needed(store, name) for name in request.requires))

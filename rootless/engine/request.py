@@ -211,7 +211,7 @@ class CreateRequest:
     def needs_lifespan(self) -> bool:
         """Whether `engine.lifespan` has something to say about it."""
         asked = self.restart or self.replace or self.rmi or self.attach or self.requires
-        return bool(asked or self.pidfile or self.conmon_pidfile)
+        return bool(asked or self.pidfile or self.conmon_pidfile or self.cidfile)
 
     @property
     def needs_health(self) -> bool:

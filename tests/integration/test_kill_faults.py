@@ -106,7 +106,8 @@ def test_pid_1_killed_before_it_is_the_containers(
         assert rl.out("wait", "c") == "137"
     else:
         assert done.returncode == 125
-        said = "starting slirp4netns" if "starting slirp4netns" in done.stderr else "its first process"  # who noticed it
+        first = "starting slirp4netns" in done.stderr  # to notice
+        said = "starting slirp4netns" if first else "its first process"
         assert said in done.stderr
         assert said in rl.inspect("c")["State"]["Error"]
         assert rl.status("c") == "created"
