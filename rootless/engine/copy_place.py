@@ -43,6 +43,22 @@ class Place:
         except FileNotFoundError:
             return None
 
+    def holds(self, path: bytes, other: bytes) -> bool:
+        """Whether `other`, or the directory that it is to be made in, lies in the directory `path` or is it."""
+        above = self._real(path)
+        below = self._real(other) or self._real(os.path.dirname(other.rstrip(b"/")) or b"/")
+        return bool(above and below) and below.startswith(above)
+
+    def _real(self, path: bytes) -> str:
+        """The path of a directory without links; "" where it is none."""
+        try:
+            fd = self.open(path, os.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            return ""
+        name = os.readlink(f"/proc/self/fd/{fd}").rstrip("/") + "/"
+        os.close(fd)
+        return name
+
     def last_name(self, path: bytes) -> tuple[int, bytes]:
         """(directory, name) that `path` stands for when links at its end are followed, also one that leads to nothing.
 
@@ -93,7 +109,7 @@ class Place:
 
 
 def open_place(order: dict[str, Any]) -> Place:
-    """The files of the container that `order` describes (see `copying`). Called in a child in its user namespace."""
+    """The files of the container that `order` describes (see copy_inside.Inside), for a child in its user namespace."""
     if "pid" in order:
         return Place(_root_of_process(order["pid"], order["pidfd"], order["name"]))
     return Place(_mount(order))

@@ -9,55 +9,29 @@ waits for it) keeps it from being started meanwhile where something is written.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-import time
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from rootless.engine import records
-from rootless.engine.bundle import COPY_UP, read_config
+from rootless.engine.copy_inside import End, Inside
 from rootless.engine.copy_pack import Packer
 from rootless.engine.copy_place import Place, open_place
 from rootless.engine.copy_unpack import Unpacker
-from rootless.engine.mounted import rootfs_of
-from rootless.engine.records import Container
-from rootless.engine.recover import find, need_here, settled
-from rootless.errors import ConflictError, NotFoundError, RootlessError, UsageError
-from rootless.jsontext import loads
-from rootless.kernel.files import lock_file
-from rootless.kernel.namespaces import open_namespace
-from rootless.kernel.pidfd import open_if_same
-from rootless.kernel.userns import Child, UserNamespace
+from rootless.errors import NotFoundError, RootlessError, UsageError
+from rootless.kernel.userns import Child
 from storage import compress
 from storage.store import Store
 
-_PATIENCE = 60.0  # seconds
 _PIPE = 1 << 20
 _READ = 1 << 20
 _NOBODY = 65534
 _TOP = b"top"
 
 Tell = Callable[[str], None]
-
-
-class End:
-    """One end of a copy. `container`: a name or id, or None for the host; `path`: "-" on the host is a tar stream on
-    standard input or output. Paths of a container that are not absolute begin at its working directory."""
-
-    def __init__(self, container: str | None, path: str) -> None:
-        self.container = container
-        self.path = os.fsencode(path)
-
-    def __str__(self) -> str:
-        path = os.fsdecode(self.path)
-        return path if self.container is None else f"{self.container}:{path}"
-
-    @property
-    def is_stream(self) -> bool:
-        return self.container is None and self.path == b"-"
 
 
 def copy(store: Store, source: End, target: End, tell: Tell, to_user: bool = True, overwrite: bool = False) -> None:
@@ -69,8 +43,17 @@ def copy(store: Store, source: End, target: End, tell: Tell, to_user: bool = Tru
     """
     doing = f"copying {source} to {target}"
     with ExitStack() as stack:
-        reading = None if source.container is None else _Inside(store, source, False, stack, doing)
-        writing = None if target.container is None else _Inside(store, target, True, stack, doing)
+        if source.container is not None and target.container is not None and _is_one(store, source, target):
+            inside = Inside(store, target, True, stack, doing)
+            owner = inside.user if to_user else None
+            path = inside.resolve(source.path)
+            base = b"" if _means_contents(source.path) else _base_name(path)
+            _tell_skipped(
+                inside.spawn(_within, -1, path, inside.path, base, owner, overwrite, doing).result(), doing, tell
+            )
+            return
+        reading = None if source.container is None else Inside(store, source, False, stack, doing)
+        writing = None if target.container is None else Inside(store, target, True, stack, doing)
         if source.is_stream:
             assert writing is not None
             compress.preload()
@@ -83,16 +66,27 @@ def copy(store: Store, source: End, target: End, tell: Tell, to_user: bool = Tru
             skipped = 0
         else:
             skipped = _through_a_pipe(store, source, target, reading, writing, to_user, overwrite, doing)
+    _tell_skipped(skipped, doing, tell)
+
+
+def _tell_skipped(skipped: int, doing: str, tell: Tell) -> None:
     if skipped:
         tell(f"{doing}: {skipped} device{'s were' if skipped > 1 else ' was'} left out: users cannot make any")
+
+
+def _is_one(store: Store, source: End, target: End) -> bool:
+    """Whether both ends are in the same container: its files can be mounted once only."""
+    assert source.container is not None
+    assert target.container is not None
+    return records.find(store.db, source.container).id == records.find(store.db, target.container).id
 
 
 def _through_a_pipe(
     store: Store,
     source: End,
     target: End,
-    reading: _Inside | None,
-    writing: _Inside | None,
+    reading: Inside | None,
+    writing: Inside | None,
     to_user: bool,
     overwrite: bool,
     doing: str,
@@ -208,98 +202,44 @@ def _extract(order: dict[str, Any], source: int, path: bytes, user: str | None, 
     return unpacker.skipped
 
 
-class _Inside:
-    """A container's end of a copy. `path` is absolute in it, `user` who its files are to belong to."""
+def _within(
+    order: dict[str, Any],
+    _: int,
+    path: bytes,
+    target: bytes,
+    base: bytes,
+    user: str | None,
+    overwrite: bool,
+    doing: str,
+) -> int:
+    """From one place of a container to another, with a thread at the other end of the pipe."""
+    place = open_place(order)
+    if place.holds(path, target):
+        raise UsageError(f"{doing}: a directory cannot be copied into itself")
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    failures: list[Exception] = []
 
-    def __init__(self, store: Store, end: End, writes: bool, stack: ExitStack, doing: str) -> None:
-        assert end.container is not None
-        self._store = store
-        self._keep: list[int] = []
-        self._stack = stack
-        container = settled(store, find(store, end.container))
-        need_here(container, "copying files of")
-        if not container.alive:
-            container = self._lock(container, writes or not container.started, doing)
-        config = read_config(store.layout.container(container.id))
-        self.user: str = loads(container.request).get("user") or ""
-        self.path = os.path.join(os.fsencode(config["process"]["cwd"] or "/"), end.path)
-        if container.alive:
-            self._of_running(container)
-        else:
-            self._of_stopped(container, config, writes or not container.started)
-
-    def spawn(self, work: Callable[..., object], fd: int, *args: object) -> Child:
-        """Start `work(order, fd, ...)` in the child that may reach the files."""
-        keep = [*self._keep, *([fd] if fd > 2 else [])]
-        return self._namespace.spawn(work, self._order, fd, *args, mount_ns="pid" not in self._order, keep_fds=keep)
-
-    def _lock(self, container: Container, exclusive: bool, doing: str) -> Container:
-        """Keep a container from being started until the copy is done; the container as it is then, perhaps running."""
-        fd = -1
-        deadline = time.monotonic() + _PATIENCE
+    def pack() -> None:
         try:
-            path = f"{self._store.layout.container(container.id)}/config.json"
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            self._stack.callback(os.close, fd)
-            while not lock_file(fd, exclusive=exclusive, blocking=False):
-                container = settled(self._store, find(self._store, container.id))
-                if container.alive:
-                    return container
-                if container.state == records.RESTARTING or time.monotonic() > deadline:
-                    why = "it is about to be started again" if container.monitor_pid else "another command is at it"
-                    raise ConflictError(f"{doing}: {why}", f"rootless stop {container.name}")
-                time.sleep(0.05)
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                raise NotFoundError(f"container {container.name}: its files are not there (any more)") from None
-            if fd < 0:
-                raise RootlessError(f"{doing}: {error.strerror}") from None
-            # a file system without locks
-        return find(self._store, container.id)
+            Packer(place, writer, doing, _same).pack(path, _TOP)
+        except BrokenPipeError:
+            pass
+        except Exception as error:
+            failures.append(error)
+        finally:
+            os.close(writer)
 
-    def _of_running(self, container: Container) -> None:
-        pidfd = open_if_same(container.pid, container.pid_start, container.boot_id)
-        if pidfd is None:
-            raise ConflictError(f"copying: {container.name} has just ended", "try again")
-        self._stack.callback(os.close, pidfd)
-        try:
-            self._namespace = UserNamespace.from_fd(open_namespace(container.pid, "user"))
-        except OSError:
-            raise ConflictError(f"copying: {container.name} has just ended", "try again") from None
-        self._stack.callback(self._namespace.close)
-        self._keep.append(pidfd)
-        self._order: dict[str, Any] = {"pid": container.pid, "pidfd": pidfd, "name": container.name}
-
-    def _of_stopped(self, container: Container, config: dict[str, Any], writable: bool) -> None:
-        store = self._store
-        mounts = [mount for mount in config["mounts"] if _holds_files(mount)]
-        images: list[tuple[dict[str, Any], str]] = []
-        if mounts:
-            from rootless.engine.volume_start import ready_mounts
-
-            copied = config["annotations"].get(COPY_UP)
-            ready = ready_mounts(store, container.id, container.driver, mounts, copied.split("\n") if copied else [])
-            mounts, images = [mount for mount in ready.mounts if mount["type"] == "bind"], ready.images
-            for claim in ready.claims:
-                self._stack.push(lambda kind, *_, claim=claim: claim.release(used=kind is None))
-        mounts.sort(key=lambda mount: str(mount["destination"]).strip("/").count("/"))
-        self._namespace = store.user_namespace()
-        self._order = {
-            "rootfs": rootfs_of(store, container, not writable),
-            "images": images,
-            "target": config["root"]["path"],
-            "mounts": mounts,
-            "writable": writable,
-            "read_only": bool(config["root"].get("readonly")),
-            "owner": self.user if writable else None,
-        }
-
-
-def _holds_files(mount: dict[str, Any]) -> bool:
-    """Whether a mount of a container that does not run has files: what is in memory has gone with its processes."""
-    if mount["type"] == "image":
-        return True
-    return mount["type"] == "bind" and bool(mount["source"]) and os.path.exists(mount["source"])
+    thread = threading.Thread(target=pack)
+    thread.start()
+    unpacker = Unpacker(place, doing, None if user is None else place.owner(user), overwrite)
+    try:
+        unpacker.put(lambda: os.read(reader, _READ), target, base)
+    finally:
+        os.close(reader)
+        thread.join()
+        if failures:
+            raise failures[0]
+    return unpacker.skipped
 
 
 def parse_ends(store: Store, source: str, target: str) -> tuple[End, End]:

@@ -304,3 +304,20 @@ def test_a_read_only_container_is_not_written_to(rl: Rootless, image: str, tmp_p
         assert "ead-only" in done.stderr
         rl("cp", f"{tmp_path}/file", f"{name}:/data/{name}")
         assert files_in(rl, f"{name}:/data/{name}")[name][3] == b"x"
+
+
+@pytest.mark.parametrize("state", ["running", "stopped"])
+def test_from_one_place_of_a_container_to_another(rl: Rootless, image: str, state: str) -> None:
+    rl(*(["run", "-d"] if state == "running" else ["create"]), "--name", "c", *NONE, image, "sleep", "1000")
+    stream(
+        rl, "-", "c:/srv", data=tar_of(("a/", b""), ("a/file", b"1" * 400_000), ("a/deep/", b""), ("a/deep/x", b"2"))
+    )
+    rl("cp", "c:/srv/a", "c:/tmp")
+    rl("cp", "c:/srv/a/deep/x", "c:/tmp/a/file")
+    found = files_in(rl, "c:/tmp/a")
+    assert (found["a/file"][3], found["a/deep/x"][3]) == (b"2", b"2")
+    for target in ("/srv/a", "/srv/a/deep/new", "/srv/a/deep"):
+        done = rl("cp", "c:/srv/a", f"c:{target}", check=False)
+        assert done.returncode == 125
+        assert "into itself" in done.stderr
+    assert rl("cp", "c:/srv/none", "c:/tmp", check=False).returncode == 125
