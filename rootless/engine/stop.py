@@ -160,9 +160,10 @@ def await_record(store: Store, container: Container, connection: Any) -> None:
 
 
 def wait(store: Store, reference: str, conditions: list[str] | None = None, interval: float = 0.25) -> int:
-    """Wait until the container has ended, or is in one of the states `conditions` ("stopped" means not running); its
-    exit code, -1 where another state than the end came first. `interval` (seconds) between looks, for such states.
+    """Wait until the container has ended, or is in one of the states `conditions`; its exit code, -1 where another
+    state than the end came first. `interval` (seconds) between looks, for such states.
 
+    "stopped" means not running; healthy and unhealthy are what its checks say.
     Raises NotFoundError where there is no such container, RootlessError where it was removed meanwhile.
     """
     container = find(store, reference)
@@ -170,7 +171,7 @@ def wait(store: Store, reference: str, conditions: list[str] | None = None, inte
     while True:
         if "exited" in wanted and container.state in (records.EXITED, records.CREATED, records.RESTARTING):
             return container.exit_code
-        if container.state in wanted:
+        if container.state in wanted or (container.alive and container.health in wanted):
             return -1
         if wanted == {"exited"} and container.alive:
             connection = connect(store, container.id)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rootless.engine import records
 from rootless.engine.events import container_event
+from rootless.engine.health.change import change_checks, check_now
 from rootless.engine.recover import find
 from rootless.engine.restart import end, parse_policy
 from rootless.errors import NotFoundError, UsageError
@@ -12,12 +15,16 @@ from storage.database import transaction
 from storage.store import Store
 
 
-def set_restart_policy(store: Store, reference: str, text: str) -> str:
-    """Change the restart policy, from the container's next end on; its id.
+def update(store: Store, reference: str, restart: str | None, checks: dict[str, Any], no_check: bool = False) -> str:
+    """Change a container's restart policy from its next end on, and its health checks from now on; its id.
 
-    One that is about to be started again, and is not to be any more, stays ended. Raises NotFoundError, UsageError.
+    `restart` None: as it is. `checks`: as for `health.change`; with `no_check` there are none any more. One that is
+    about to be started again, and is not to be any more, stays ended. Raises NotFoundError, UsageError, and then
+    nothing was changed.
     """
-    policy = parse_policy(text)
+    if no_check and checks:
+        raise UsageError("update: --no-healthcheck and the other options about checks contradict each other")
+    policy = None if restart is None else parse_policy(restart)
     container = find(store, reference)
     if policy and container.auto_remove:
         raise UsageError(
@@ -29,11 +36,18 @@ def set_restart_policy(store: Store, reference: str, text: str) -> str:
         if current is None:
             raise NotFoundError(f"updating {container.name}: it was removed")
         request = loads(current.request)
-        request.pop("restart", None)
-        if policy:
-            request["restart"] = policy
-        records.update(store.db, current.id, restart=policy, request=dumps(request))
-    if not policy and current.state == records.RESTARTING:
+        columns = {}
+        if checks or no_check:
+            columns = change_checks(store.db, current, request, checks, no_check)
+        if policy is not None:
+            request.pop("restart", None)
+            if policy:
+                request["restart"] = policy
+            columns["restart"] = policy
+        records.update(store.db, current.id, **columns, request=dumps(request))
+    if checks or no_check:
+        check_now(store, current)
+    if policy == "" and current.state == records.RESTARTING:
         end(store, current)
     container_event(store, container, "update")
     return container.id

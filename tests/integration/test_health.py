@@ -322,6 +322,42 @@ def test_the_images_check(rl: Rootless, image: str) -> None:
         rl("rmi", "-f", name, "localhost/none:1", check=False)
 
 
+def test_wait_for_health(rl: Rootless, image: str) -> None:
+    start(rl, image, *SOON, "--health-cmd", "test -e /ok", "--health-retries", "1")
+    assert rl.out("wait", "--condition", "unhealthy", "c") == "-1"
+    rl("exec", "c", "touch", "/ok")
+    assert rl.out("wait", "--condition=healthy", "--interval", "20ms", "c") == "-1"
+    assert health(rl)["Status"] == "healthy"
+
+
+def test_ps_filters_by_health(rl: Rootless, image: str) -> None:
+    start(rl, image, name="plain")
+    start(rl, image, "--health-cmd", "true", "--health-interval", "1h", name="good")
+    start(rl, image, "--health-cmd", "false", "--health-interval", "1h", "--health-retries", "1", name="bad")
+    has_status(rl, "healthy", "good")
+    has_status(rl, "unhealthy", "bad")
+    for value, name in (("none", "plain"), ("healthy", "good"), ("unhealthy", "bad")):
+        assert rl.out("ps", "--filter", f"health={value}", "--format", "{{.Names}}") == name
+
+
+def test_update_of_checks(rl: Rootless, image: str) -> None:
+    start(rl, image)
+    refused = rl("update", "--restart", "always", "--health-retries", "2", "c", check=False)
+    assert (refused.returncode, "no health check" in refused.stderr) == (125, True)
+    assert rl.inspect("c")["HostConfig"]["RestartPolicy"]["Name"] == "no"
+    rl("update", "--health-cmd", "echo one", "--health-interval", "1h", "c")
+    has_status(rl, "healthy")
+    rl("update", "--health-cmd", "false", "--health-interval", "100ms", "--health-retries", "1", "c")
+    has_status(rl, "unhealthy")
+    rl("update", "--no-healthcheck", "c")
+    assert rl.inspect("c")["State"]["Health"] is None
+    monitor = rl.inspect("c")["State"]["ConmonPid"]
+    children = Path(f"/proc/{monitor}/task/{monitor}/children")
+    wait_until(lambda: len(children.read_text().split()) == 1, what="the last check's end")
+    time.sleep(0.3)
+    assert len(children.read_text().split()) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from rootless.cli.options import Opts
     from rootless.cli.settings import Settings
 
-_STATES = ("configured", "created", "exited", "initialized", "paused", "removing", "running", "stopped", "stopping")
+_STATES = (
+    *("configured", "created", "exited", "healthy", "initialized", "paused", "removing", "running", "stopped"),
+    *("stopping", "unhealthy"),
+)
 
 
 def command(settings: Settings, opts: Opts) -> int:

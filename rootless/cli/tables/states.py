@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rootless.cli.options import ANY, BOOL, LIST, MAYBE, STR, Argument, Command, Option
+from rootless.cli.tables.health import CHECKS
 
 _CONTAINERS = (Argument("containers", ANY, "CONTAINER...", "container"),)
 _LATEST = Option("--latest -l", BOOL, "The container that was made last")
@@ -44,6 +45,7 @@ TABLE = {
                 "Start it again when it ends: no, on-failure[:RETRIES], always or unless-stopped",
                 metavar="POLICY",
             ),
+            *CHECKS,
         ),
         (Argument("container", completes="container"),),
         examples=("rootless update --restart always web",),

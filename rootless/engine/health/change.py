@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from rootless.engine import records
 from rootless.engine.attach import connect
 from rootless.engine.health.plan import SHELL, changed, is_check
-from rootless.engine.health.results import STARTING, begin
-from rootless.errors import NotFoundError
-from rootless.jsontext import dumps, loads
-from storage.database import transaction
+from rootless.engine.health.results import begin
 from storage.healthcheck import NONE
 
 TYPE_CHECKING = False
@@ -16,32 +12,28 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rootless.engine.records import Container
+    from storage.sqlite import Connection
     from storage.store import Store
 
 
-def change_checks(store: Store, container: Container, given: dict[str, Any], none: bool = False) -> None:
-    """Apply options (attribute of a request: value as typed), or with `none` check nothing more. A container that runs
-    is checked at once.
+def change_checks(
+    conn: Connection, container: Container, request: dict[str, Any], given: dict[str, Any], none: bool
+) -> dict[str, str]:
+    """Apply options (attribute of a request: value as typed) to the plan in `request`, or with `none` take it out.
 
-    Raises UsageError, and then nothing was changed; NotFoundError where it was removed.
+    Within a transaction that has read `container`; what its row is to say. Raises UsageError.
     """
-    conn = store.db
-    with transaction(conn):
-        current = records.get(conn, container.id)
-        if current is None:
-            raise NotFoundError(f"updating {container.name}: it was removed")
-        request = loads(current.request)
-        old = request.get("health")
-        new = {"Test": [NONE]} if none else changed(old, given, (old or {}).get("Shell") or SHELL)
-        request["health"] = new
-        columns = {"request": dumps(request), "health": current.health}
-        if not is_check(new):
-            columns["health"] = ""
-        elif current.alive and not (current.health and is_check(old)):
-            begin(conn, container.id, new)
-            columns["health"] = STARTING
-        records.update(conn, container.id, **columns)
-    connection = connect(store, container.id) if current.alive else None
+    old = request.get("health")
+    new = {"Test": [NONE]} if none else changed(old, given, (old or {}).get("Shell") or SHELL)
+    request["health"] = new
+    if not is_check(new):
+        return {"health": ""}
+    return begin(conn, container.id, new) if container.alive and not container.health else {}
+
+
+def check_now(store: Store, container: Container) -> None:
+    """Tell the monitor of a container, where it runs, that there is another plan."""
+    connection = connect(store, container.id) if container.alive else None
     if connection is not None:
         try:
             connection.send(b"H")
