@@ -7,12 +7,15 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from rootless.engine.logs.journal import JournalSource
+from rootless.engine.logs.voice import Choice
 from tests.support.command import Rootless, executable, wait_until
 
 
@@ -332,3 +335,47 @@ def test_follow_goes_on_over_a_restart_policy(rl: Rootless, image: str) -> None:
     out, _ = process.communicate(timeout=60)
     assert out == b"x\nx\nx\n"
     assert rl.out("logs", "c").split() == ["x"] * 3
+
+
+def test_the_last_lines_of_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are counted, not entries: a long line is several. The stand-in for journalctl knows its options."""
+    pieces = [
+        ("a", 6, 0),
+        ("b1", 6, 1),
+        ("e1", 3, 1),
+        ("b2", 6, 0),
+        ("e2", 3, 0),
+        ("c", 6, 0),
+        ("d1", 6, 1),
+        ("d2", 6, 1),
+    ]
+    script = f"""#!{sys.executable}
+import sys
+entries = [
+    f"__CURSOR={{n}}\\n__REALTIME_TIMESTAMP={{n}}\\nMESSAGE={{m}}\\nPRIORITY={{p}}\\n"
+    + "CONTAINER_PARTIAL_MESSAGE=true\\n" * partial
+    for n, (m, p, partial) in enumerate({pieces!r})
+]
+after = [int(word.partition("=")[2]) + 1 for word in sys.argv if word.startswith("--after-cursor=")]
+entries = entries[after[0] if after else 0 :]
+print("\\n".join(entries[::-1] if "--reverse" in sys.argv else entries))
+"""
+    program = tmp_path / "journalctl"
+    program.write_text(script)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def last(count: int) -> list[str]:
+        source = JournalSource("x", Choice(tail=count), None)
+        found = []
+        while (some := source.more()) is not None:
+            found += [entry.data.decode() for entry in some]
+        source.close()
+        return found
+
+    everything = [piece for piece, _, _ in pieces]
+    assert last(-1) == everything
+    assert last(1) == ["d1", "d2"]
+    assert last(2) == ["c", "d1", "d2"]
+    assert last(3)[-4:] == ["e2", "c", "d1", "d2"]
+    assert last(9) == everything

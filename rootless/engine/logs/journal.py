@@ -30,18 +30,26 @@ class JournalSource:
     """
 
     def __init__(self, container_id: str, choice: Choice, life: Life | None) -> None:
-        words = [_PROGRAM, "--quiet", "--no-pager", "--output=export", "--all", f"CONTAINER_ID_FULL={container_id}"]
-        words.append(f"--lines={choice.tail if choice.tail >= 0 else 'all'}")
-        if life is not None:
-            words.append("--follow")
         self._life = life
         self._rest = b""
         self._done = False
+        self._last: list[Entry] = []
+        words = [_PROGRAM, "--quiet", "--no-pager", "--output=export", "--all", f"CONTAINER_ID_FULL={container_id}"]
+        if choice.tail > 0:
+            self._last, cursor = _last_lines([*words, "--reverse"], choice.tail)
+            words.append(f"--after-cursor={cursor}" if cursor else "--lines=all")
+        else:
+            words.append("--lines=all" if choice.tail else "--lines=0")
+        if life is not None:
+            words.append("--follow")
         self._pid, self._out, self._errors = _spawn(words)
         self.fds: tuple[int, ...] = (self._out, life.fileno() if life is not None else -1)
 
     def more(self) -> Iterator[Entry] | None:
         """See voice.Source."""
+        if self._last:
+            last, self._last = self._last, []
+            return iter(last)
         while not self._done:
             if self._life is not None:
                 patience = _QUIET if self._life.over else 0
@@ -77,10 +85,41 @@ class JournalSource:
 
     def _reap(self) -> None:
         self._done = True
-        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
-        said = os.pread(self._errors, 4096, 0).decode("utf-8", "replace").strip()
-        if status and said:  # with nothing to say it has found nothing
-            raise RootlessError(f"reading the journal: {said.splitlines()[-1]}", "see `journalctl --user`")
+        _check_end(self._pid, self._errors)
+
+
+def _check_end(pid: int, errors: int) -> None:
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    said = os.pread(errors, 4096, 0).decode("utf-8", "replace").strip()
+    if status and said:  # with nothing to say it has found nothing
+        raise RootlessError(f"reading the journal: {said.splitlines()[-1]}", "see `journalctl --user`")
+
+
+def _last_lines(words: list[str], count: int) -> tuple[list[Entry], str]:
+    """The entries of the last `count` lines, and the cursor of the very last ("" where there is none)."""
+    pid, out, errors = _spawn(words)
+    found: list[Entry] = []
+    cursor = b""
+    lines = 0
+    inside = {1: False, 2: False}  # streams of which an entry has been seen that comes later
+    rest = b""
+    try:
+        while block := os.read(out, _BLOCK):
+            new, rest = parse_export(rest + block)
+            for entry in new:
+                cursor = cursor or entry.cursor
+                lines += not (entry.partial and inside[entry.stream])
+                if lines > count:
+                    os.kill(pid, signal.SIGTERM)
+                    os.waitpid(pid, 0)
+                    return found[::-1], cursor.decode()
+                inside[entry.stream] = True
+                found.append(entry)
+        _check_end(pid, errors)
+        return found[::-1], cursor.decode()
+    finally:
+        os.close(out)
+        os.close(errors)
 
 
 def _readable(fd: int, milliseconds: int) -> bool:
@@ -111,9 +150,22 @@ def _spawn(words: list[str]) -> tuple[int, int, int]:
     return pid, reader, errors
 
 
-def parse_export(data: bytes) -> tuple[list[Entry], bytes]:
+class JournalEntry(Entry):
+    """An entry with its place in the journal."""
+
+    __slots__ = ("cursor",)
+
+    def __init__(self, fields: dict[bytes, bytes]) -> None:
+        moment = int(fields.get(b"_SOURCE_REALTIME_TIMESTAMP") or fields.get(b"__REALTIME_TIMESTAMP") or 0)
+        stream = 2 if fields.get(b"PRIORITY") == b"3" else 1
+        partial = b"CONTAINER_PARTIAL_MESSAGE" in fields
+        super().__init__(stamp(moment * 1000), stream, partial, fields.get(b"MESSAGE", b""))
+        self.cursor = fields.get(b"__CURSOR", b"")
+
+
+def parse_export(data: bytes) -> tuple[list[JournalEntry], bytes]:
     """The whole entries of an export, and the beginning of the next one."""
-    found = []
+    found: list[JournalEntry] = []
     start = at = 0
     fields: dict[bytes, bytes] = {}
     while (end := data.find(b"\n", at)) >= 0:
@@ -121,7 +173,7 @@ def parse_export(data: bytes) -> tuple[list[Entry], bytes]:
         at = end + 1
         if not line:
             if fields:
-                found.append(_entry(fields))
+                found.append(JournalEntry(fields))
             fields = {}
             start = at
             continue
@@ -134,9 +186,3 @@ def parse_export(data: bytes) -> tuple[list[Entry], bytes]:
             at += 8 + size + 1
         fields[name] = value
     return found, data[start:]
-
-
-def _entry(fields: dict[bytes, bytes]) -> Entry:
-    moment = int(fields.get(b"_SOURCE_REALTIME_TIMESTAMP") or fields.get(b"__REALTIME_TIMESTAMP") or 0)
-    stream = 2 if fields.get(b"PRIORITY") == b"3" else 1
-    return Entry(stamp(moment * 1000), stream, b"CONTAINER_PARTIAL_MESSAGE" in fields, fields.get(b"MESSAGE", b""))
