@@ -7,6 +7,7 @@
 <root>/bases/<chainID>/rootfs      all layers of an image, one over another, for drivers that need them so
 <root>/containers/<id>/            config.json, log, and what the driver keeps: upper, work, rootfs
 <root>/volumes/<name>/_data
+<root>/events/                     log, log.1: what has happened (storage.events)
 <root>/db.sqlite
 <root>/reserve                     room for the database on a full disk
 <root>/driver.json                 which drivers work here

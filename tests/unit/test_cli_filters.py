@@ -17,9 +17,13 @@ from storage.store import Store
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(str(tmp_path / "root"), str(tmp_path / "run"))
-    add(store, "a" * 64, "web", created=100.0, state="running", labels={"tier": "front", "x": "1"}, image="httpd")
+    labels = {"tier": "front", "x": "1"}
+    add(store, "a" * 64, "web", created=100.0, state="running", labels=labels, image="httpd", restart="unless-stopped")
     add(store, "b" * 64, "web-db", created=200.0, state="exited", exit_code=3, labels={"tier": "back"}, network="none")
-    add(store, "abc" + "c" * 61, "job", created=300.0, state="created", volumes=["data"])
+    records.update(store.db, "a" * 64, health="healthy", command="/bin/server --data=job")
+    records.update(store.db, "b" * 64, restart="unless-stopped", stopped=1)
+    add(store, "abc" + "c" * 61, "job", created=300.0, state="created", volumes=["data"], restart="on-failure:3")
+    records.update(store.db, "abc" + "c" * 61, command="job")
     return store
 
 
@@ -30,11 +34,12 @@ def add(store: Store, container_id: str, name: str, **given: Any) -> None:
         "image_id": "1" * 64,
         "image_name": given.get("image", "busybox"),
         "created": given["created"],
-        "request": "{}",
+        "request": dumps({"inspected_mounts": [{"Type": "bind", "Source": '/ho"st', "Destination": f"/of-{name}"}]}),
         "network": dumps({"mode": given.get("network", "slirp4netns")}),
         "state": given["state"],
         "exit_code": given.get("exit_code", 0),
         "labels": dumps(given.get("labels", {})),
+        "restart": given.get("restart", ""),
     }
     records.insert(store.db, values, [], {volume: (False, {}, {}) for volume in given.get("volumes", [])})
 
@@ -67,6 +72,22 @@ def passing(store: Store, *filters: str) -> list[str]:
         (["until=250"], ["web", "web-db"]),
         (["network=none"], ["web-db"]),
         (["volume=data"], ["job"]),
+        (["volume=/of-web"], ["web"]),
+        (['volume=/ho"st'], ["web", "web-db", "job"]),
+        (["volume=/ho"], []),
+        (["health=healthy"], ["web"]),
+        (["health=none"], ["web-db", "job"]),
+        (["health=starting", "health=unhealthy"], []),
+        (["pod=x"], []),
+        (["command=serv"], ["web"]),
+        (["command=^job$"], ["job"]),
+        (["restart-policy=on-failure"], ["job"]),
+        (["restart-policy=on-failure:3"], ["job"]),
+        (["restart-policy=on-failure:4"], []),
+        (["restart-policy=no"], []),
+        (["restart-policy=unless-stopped"], ["web", "web-db"]),
+        (["should-start-on-boot=true"], ["web"]),
+        (["should-start-on-boot=false"], ["web-db", "job"]),
         ([], ["web", "web-db", "job"]),
     ],
 )
@@ -74,7 +95,13 @@ def test_filters(store: Store, filters: list[str], names: list[str]) -> None:
     assert passing(store, *filters) == names
 
 
-@pytest.mark.parametrize("text", ["colour=red", "name", "status=dancing", "exited=x", "name=(", "name!=x", "until=x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("colour=red", "name", "status=dancing", "exited=x", "name=(", "name!=x", "until=x", "health=fine"),
+        *("command=(", "restart-policy=sometimes", "should-start-on-boot=perhaps"),
+    ],
+)
 def test_a_wrong_filter_is_refused(store: Store, text: str) -> None:
     with pytest.raises(UsageError):
         passing(store, text)
