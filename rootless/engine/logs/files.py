@@ -43,7 +43,7 @@ class FileSource:
         self.fds: tuple[int, ...] = ()
         if life is not None:
             if rotated:
-                life.ask_before_end(self._find_all)
+                life.before_end = self._find_all
             self._watch()
             self.fds = (self._inotify, life.fileno())
 

@@ -23,27 +23,30 @@ _PAUSE = 0.05  # seconds
 class Life:
     """A connection to the monitor of a container that runs; `over` once it has ended for good.
 
-    Raises ConflictError where its monitor cannot be reached.
+    Where its log is begun anew at a size (`renewed`) `before_end` is called once all is written, before any file may be
+    removed. Raises ConflictError where the monitor cannot be reached.
     """
 
-    __slots__ = ("_before_end", "_connection", "_id", "_store", "over")
+    __slots__ = ("_connection", "_id", "_renewed", "_store", "before_end", "over")
 
-    def __init__(self, store: Store, container: Container) -> None:
+    def __init__(self, store: Store, container: Container, renewed: bool) -> None:
         self._store = store
+        self._renewed = renewed
         self._id = container.id
         self.over = False
-        self._before_end: Callable[[], None] | None = None
-        self._connection: Any = connect(store, container.id)
-        if self._connection is None and not self._reconnect():
+        self.before_end: Callable[[], None] | None = None
+        self._connection: Any = None
+        if not self._connect() and not self._reconnect():
             container = find(store, container.id)  # it may have just ended
             if container.alive:
                 raise unreachable(store, container, "following")
             self.over = True
 
-    def ask_before_end(self, act: Callable[[], None]) -> None:
-        """Call `act` when the container has written its last, before any of its files may be removed."""
-        self._before_end = act
-        self._send(b"L")
+    def _connect(self) -> bool:
+        self._connection = connect(self._store, self._id)
+        if self._renewed:
+            self._send(b"L")
+        return self._connection is not None
 
     def _send(self, message: bytes) -> None:
         if self._connection is not None:
@@ -62,8 +65,9 @@ class Life:
             message = self._connection.recv(CHUNK + 1)
         except OSError:
             message = b""
-        if message[:1] == b"D" and self._before_end is not None:
-            self._before_end()
+        if message[:1] == b"D":
+            if self.before_end is not None:
+                self.before_end()
             self._send(b"K")
         elif not message or message[:1] == b"E":
             self._connection.close()
@@ -79,10 +83,7 @@ class Life:
                 return False
             if not (container.restart and container.monitor_pid):  # which it has while it is being started, too
                 return False
-            self._connection = connect(self._store, self._id)
-            if self._connection is not None:
-                if self._before_end is not None:
-                    self._send(b"L")
+            if self._connect():
                 return True
             time.sleep(_PAUSE)
 

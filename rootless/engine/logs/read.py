@@ -32,22 +32,22 @@ def open_source(store: Store, container: Container, choice: Choice) -> Source | 
     if driver in NO_FILE and driver != "journald":
         why = "keeps none" if driver == "none" else "wrote to the streams of the command that started it"
         raise ConflictError(f"reading the log of {container.name}: it {why} (--log-driver {driver})")
+    options = request.get("log_opt", [])
+    rotated = 0
+    if options and driver != "journald":
+        from rootless.engine.log_options import rotated_files
+
+        rotated = rotated_files(options)
     life = None
     if choice.follow and (container.alive or container.restart):
         from rootless.engine.logs.life import Life
 
-        life = Life(store, container)
+        life = Life(store, container, rotated > 0)
     if driver == "journald":
         from rootless.engine.logs.journal import JournalSource
 
         return JournalSource(container.id, choice, life)
-    options = request.get("log_opt", [])
     path = log_path(store, container.id, options)
-    rotated = 0
-    if options:
-        from rootless.engine.log_options import rotated_files
-
-        rotated = rotated_files(options)
     try:
         return FileSource(path, rotated, choice.tail, life)
     except FileNotFoundError as error:

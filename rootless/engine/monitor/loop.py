@@ -327,11 +327,10 @@ class Monitor:
             left = _MOST_IN_A_PIPE
             while left > 0 and (count := self._pump(fd)):
                 left -= count
-        readers = [client for client in self._clients.values() if client.reads_log]
-        if readers:
+        if (self.state.get("logging") or {}).get("size"):
             from rootless.engine.monitor.last_lines import let_open
 
-            let_open(readers)
+            let_open(self._clients, self._server)
         try:
             if self._end is not None:
                 self._end(self.state, code)
