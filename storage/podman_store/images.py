@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import stat
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +17,8 @@ from storage.registries_conf import load as load_registries
 
 _HEX = frozenset("0123456789abcdef")
 _PLAIN = frozenset("0123456789abcdefghijklmnopqrstuvwxyz.")
+_ID = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-")
+_LONGEST_ID = 128
 _INDEX_LIMIT = 256 << 20
 _SHORTEST_PREFIX = 3
 
@@ -47,7 +51,7 @@ def list_images(store: PodmanStore) -> list[PodmanImage]:
     found = []
     for place in (store, *store.others):
         for entry in read_list(f"{place.images}/images.json"):
-            if isinstance(entry.get("id"), str):
+            if is_id(entry.get("id")):
                 found.append(_image(place, entry))
     return found
 
@@ -103,6 +107,11 @@ def _image(store: PodmanStore, entry: dict[str, Any]) -> PodmanImage:
     )
 
 
+def is_id(value: object) -> bool:
+    """Whether it may be the id of an image or a layer there, which is part of paths."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_ID and _ID.issuperset(value)
+
+
 def _file_name(key: str) -> str:
     """The file of a document: keys of lower-case letters, digits and dots as they are, others in base64."""
     return key if _PLAIN.issuperset(key) else "=" + base64.b64encode(key.encode()).decode()
@@ -124,7 +133,10 @@ def read_list(path: str) -> list[dict[str, Any]]:
 def read_file(path: str, limit: int) -> bytes:
     """The content of a file of at most `limit` bytes. Raises NotFoundError, ImageError."""
     try:
-        with open(path, "rb") as file:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ImageError(f"reading {path}: it is not a file")
             data = file.read(limit + 1)
     except FileNotFoundError:
         raise NotFoundError(f"reading {path}: there is no such file") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from storage.images import AddedLayer, add_image, present_layer, record_layers
 from storage.layers import LayerExtraction
 from storage.lease import Lease
 from storage.platforms import Platform
-from storage.podman_store.images import PodmanImage, find_image, list_images, read_list
+from storage.podman_store.images import PodmanImage, find_image, is_id, list_images, read_list
 from storage.podman_store.places import PodmanStore, find_store, split_store
 from storage.podman_store.tar_split import rebuild
 from storage.policy import check_unsigned, storage_scopes
@@ -111,7 +112,8 @@ def _chain(theirs: PodmanStore, image: PodmanImage, diff_ids: Sequence[str], wha
     for place in (*theirs.others[::-1], theirs):
         for name in ("layers.json", "volatile-layers.json"):
             for entry in read_list(f"{place.layers}/{name}"):
-                known[str(entry.get("id"))] = (place, entry)
+                if is_id(entry.get("id")):
+                    known[entry["id"]] = (place, entry)
     found: list[tuple[PodmanStore, dict[str, Any]]] = []
     current = image.top
     while current and len(found) <= len(diff_ids):
@@ -126,7 +128,7 @@ def _chain(theirs: PodmanStore, image: PodmanImage, diff_ids: Sequence[str], wha
         if entry.get("diff-digest") not in (None, "", f"sha256:{diff_id}"):
             raise ImageError(f"{what}: it has other layers there than its configuration lists", _WAY_ROUND)
         size = entry.get("diff-size")
-        chain.append(_Layer(place, str(entry["id"]), diff_id, size if isinstance(size, int) else 0))
+        chain.append(_Layer(place, entry["id"], diff_id, size if isinstance(size, int) else 0))
     return chain
 
 
@@ -158,7 +160,9 @@ def _begin(store: Store, layer: _Layer, what: str) -> tuple[Child, LayerExtracti
     split = f"{layer.place.layers}/{layer.id}.tar-split.gz"
     opened: list[int] = []
     try:
-        opened.append(os.open(split, os.O_RDONLY | os.O_CLOEXEC))
+        opened.append(os.open(split, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        if not stat.S_ISREG(os.fstat(opened[0]).st_mode):
+            raise ImageError(f"{what}: {split} is not a file")
         opened.append(os.open(layer.place.diff(layer.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         extraction = store.layers.begin(layer.diff_id)
         try:

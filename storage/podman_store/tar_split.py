@@ -17,7 +17,7 @@ from storage.compress import CHUNK, decompress
 
 _FILE = 1
 _RAW = 2
-_LONGEST_LINE = 1 << 30
+_LONGEST_LINE = 1 << 26  # held in memory; what follows the end of a tar is one line in old records
 _BUFFER = 1 << 18
 
 
@@ -36,7 +36,9 @@ def rebuild(split_fd: int, diff_fd: int, out_fd: int) -> int:
             data = b64decode(entry.get("payload") or "") if kind == _RAW else b""
             size = int(entry.get("size") or 0)
             name = b64decode(entry["name_raw"]) if entry.get("name_raw") else str(entry.get("name") or "").encode()
-        except (ValueError, TypeError, KeyError, AttributeError):
+            if b"\0" in name:
+                raise ValueError("no name has a NUL")
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             raise StorageError("reading a layer of Podman's: its tar-split file is damaged") from None
         if kind == _RAW:
             write_all(out_fd, data)
@@ -48,14 +50,18 @@ def rebuild(split_fd: int, diff_fd: int, out_fd: int) -> int:
 
 
 def _lines(split_fd: int) -> Iterator[bytes]:
-    rest = b""
+    rest = bytearray()
     for piece in decompress(lambda: os.read(split_fd, CHUNK)):
-        *whole, rest = (rest + piece).split(b"\n")
-        yield from (line for line in whole if line)
+        first, *others = piece.split(b"\n")
+        rest += first
         if len(rest) > _LONGEST_LINE:
             raise StorageError("reading a layer of Podman's: its tar-split file is damaged")
+        for other in others:
+            if rest:
+                yield bytes(rest)
+            rest = bytearray(other)
     if rest:
-        yield rest
+        yield bytes(rest)
 
 
 def _copy(diff_fd: int, name: bytes, size: int, out_fd: int, buffer: memoryview) -> None:
