@@ -40,6 +40,7 @@ _NOUN_HELP = {
     "healthcheck": "Check the health of containers.",
     "image": "Work with images.",
     "manifest": "Work on manifest lists: one name for images of several platforms.",
+    "secret": "Work with secrets.",
     "system": "Look at this host.",
     "volume": "Work with volumes.",
 }

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Annotations of ours: destinations of volumes that are filled from the image, one a line; the seccomp profile, where
-# it is not the default one.
+# it is not the default one; names of more groups of the user, with commas between.
 COPY_UP = "org.rootless.copy-up"
+GROUPS = "org.rootless.groups"
 SECCOMP = "org.rootless.seccomp"
 
 # What everybody takes for granted in it; a list says what each of its entries is.

@@ -32,7 +32,7 @@ class Draft:
 
     `config`: the OCI configuration without the mounts of /etc. `volumes`: as `volumes.Planned`. `network`: (mode,
     options). `layers`: the names of the image's layers below layers/, lowest first. `mounted`: diffIDs of the images
-    that it mounts.
+    that it mounts. `secrets`: id and data of those that it gets.
     """
 
     __slots__ = (
@@ -46,6 +46,7 @@ class Draft:
         "network",
         "ports",
         "request",
+        "secrets",
         "volumes",
     )
 
@@ -53,13 +54,14 @@ class Draft:
         self.id = container_id
         self.request = request
         self.image = image
-        self.hostname = request.hostname or container_id[:12]
+        self.hostname = request.hostname or (os.uname().nodename if request.uts == "host" else container_id[:12])
         self.network = networking.parse_mode(request.network)
         self.ports: list[Port] = []
         self.config: dict[str, Any] = {}
         self.inspected_mounts: list[dict[str, Any]] = []
         self.layers: list[str] = []
         self.mounted: list[str] = []
+        self.secrets: list[tuple[str, bytes]] = []
         self.volumes: dict[str, tuple[bool, dict[str, str], dict[str, str]]] = {}
 
 
@@ -108,7 +110,17 @@ def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft
         from rootless.engine.environment import resolve
 
         request.env, request.env_file = resolve(request.env, request.env_file), []
+    if request.label_file:
+        from rootless.engine.environment import labels_of
+
+        request.label, request.label_file = labels_of(request.label_file) + request.label, []
+    if request.secret:
+        from rootless.engine import secrets
+
+        draft.secrets = secrets.settle(store, request.secret)
     _inherit(request, settings)
+    if request.publish_all:
+        networking.publish_all(request, settings)
     if settings.get("Healthcheck") or request.needs_health:
         from rootless.engine.health.plan import settle as settle_health
 
@@ -153,8 +165,12 @@ def _check_words(request: CreateRequest) -> None:
         raise UsageError(
             f'--hostname "{request.hostname}": not a host name', "letters, digits, - and . are allowed, 64 at most"
         )
-    if request.init:
-        find_init()
+    if request.init or request.init_path:
+        find_init(request.init_path)
+    if request.passwd_entry or request.group_entry or request.hostuser:
+        from rootless.engine import accounts
+
+        accounts.check(request)
 
 
 def check_name(name: str) -> None:
@@ -166,8 +182,13 @@ def check_name(name: str) -> None:
         )
 
 
-def find_init() -> str:
-    """The path of an init for `--init` on this host. Raises UsageError where there is none."""
+def find_init(path: str | None = None) -> str:
+    """The path of an init for `--init` on this host: `path`, or one that is installed. Raises UsageError where there is
+    none."""
+    if path is not None:
+        if not (path.startswith("/") and os.path.isfile(path) and os.access(path, os.X_OK)):
+            raise UsageError(f"--init-path {path}: not the absolute path of a program")
+        return path
     for path in ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/bin/tini-static", "/usr/bin/tini"):
         if os.access(path, os.X_OK):
             return path
@@ -329,6 +350,10 @@ def make_directory(store: Store, draft: Draft) -> int:
         from rootless.engine.volume_start import prepare_images
 
         prepare_images(store, store.layout, directory, draft.config["mounts"])
+    if draft.secrets:
+        from rootless.engine import secrets
+
+        secrets.keep(directory, draft.secrets)
     held = write_config(directory, draft.config)
     if draft.request.cidfile:
         write_new(draft.request.cidfile, draft.id)

@@ -7,7 +7,7 @@ import os
 import stat
 
 import rootless
-from rootless.engine.bundle import read_config
+from rootless.engine.bundle import GROUPS, read_config
 from rootless.engine.events import container_event
 from rootless.engine.exec_sessions import Session
 from rootless.engine.recover import find, need_here
@@ -180,7 +180,14 @@ class Target:
             raise ConflictError(f"running a command in {container.name}: {why}", f"rootless start {container.name}")
         self.pidfd = pidfd
         config = read_config(store.layout.container(container.id))
-        self.process = _process(config["process"], request)
+        self.groups: str = config["annotations"].get(GROUPS, "")
+        process = config["process"]
+        if '"secret"' in container.request:
+            from rootless.engine import secrets
+
+            given = loads(container.request)["secret"]
+            process = secrets.with_variables(process, store.layout.container(container.id), given)
+        self.process = _process(process, request)
         self.user = request.user
         if self.user is None:
             self.user = loads(container.request).get("user") or ""
@@ -213,6 +220,7 @@ class Target:
             keys_refused=self.keys_refused,
             die_with_caller=die_with_caller,
             foreign=foreign,
+            groups=self.groups,
             preserve_fds=preserve,
         )
         os.close(self.pidfd)

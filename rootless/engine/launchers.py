@@ -36,9 +36,10 @@ def new_container(
     Raises UsageError for a network that is none.
     """
     mode, options = networking.parse_mode(request.network)
+    shared = _shared_namespaces(request)
 
     def launch() -> tuple[Starter, int, bool]:
-        starter = Starter(store, mode, request.interactive, request.tty, takes_streams(request))
+        starter = Starter(store, mode, request.interactive, request.tty, takes_streams(request), shared)
         starter.preserve = preserve or []
         if store.user_map.single:
             from rootless.engine.one_id import warn_of_one_id
@@ -105,9 +106,10 @@ def existing_container(
 
     network = loads(container.network)
     request = CreateRequest.from_plain(loads(container.request))
+    shared = _shared_namespaces(request)
 
     def launch() -> tuple[Starter, int, bool]:
-        starter = Starter(store, network["mode"], request.interactive, request.tty, takes_streams(request))
+        starter = Starter(store, network["mode"], request.interactive, request.tty, takes_streams(request), shared)
         from rootless.engine import records
         from rootless.engine.bundle import hold, read_config
         from rootless.engine.events import container_event
@@ -155,6 +157,14 @@ def existing_container(
         return starter, log, bool(container.auto_remove)
 
     return launch
+
+
+def _shared_namespaces(request: CreateRequest) -> int:
+    if not (request.ipc or request.uts or request.cgroupns or request.pid):
+        return 0
+    from rootless.engine.particulars import shared_namespaces
+
+    return shared_namespaces(request)
 
 
 def _ports_again(container: Container) -> list[Any]:

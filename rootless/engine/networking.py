@@ -55,12 +55,27 @@ def parse_ports(request: CreateRequest, mode: str, starting: bool) -> list[Port]
     return check_free(ports) if starting else [port if port.host_port else check_free([port])[0] for port in ports]
 
 
+def publish_all(request: CreateRequest, image: dict[str, Any]) -> None:
+    """For --publish-all: have every port that the image or --expose names published, unless it is already."""
+    from network.ports import parse_publish
+
+    taken = {(port.container_port, port.protocol) for text in request.publish for port in parse_publish(text)}
+    names = [name if "/" in name else name + "/tcp" for name in image.get("ExposedPorts") or {}]
+    for name in dict.fromkeys([*exposed_ports(names), *exposed_ports(request.expose)]):
+        number, _, protocol = name.partition("/")
+        if (int(number), protocol) not in taken:
+            request.publish.append(name)
+
+
 def check(request: CreateRequest, network: tuple[str, str]) -> None:
     """Raise UsageError where the options of the network or of its files make no sense."""
     mode, options = network
     if options:
         slirp_options(options)
-    if request.dns or request.dns_search or request.dns_option or request.add_host:
+    if request.no_hosts and (request.add_host or request.hosts_file):
+        option = "--add-host" if request.add_host else "--hosts-file"
+        raise UsageError(f"--no-hosts and {option} contradict each other", "leave one of them out")
+    if request.dns or request.dns_search or request.dns_option or request.add_host or request.hosts_file:
         etc_files(request, mode, options, "", "")
     exposed_ports(request.expose)
 
@@ -93,9 +108,11 @@ def etc_files(request: CreateRequest, mode: str, options: str, hostname: str, na
         gateway = "127.0.0.1"
     else:
         address = "127.0.0.1"
-    found = {"hostname": hostname + "\n"}
+    found = {} if request.no_hostname else {"hostname": hostname + "\n"}
     if not request.no_hosts:
-        found["hosts"] = files.hosts([hostname, name], address, request.add_host, gateway, files.host_hosts())
+        names = [f"{hostname}.{request.domainname}", hostname, name] if request.domainname else [hostname, name]
+        base = files.host_hosts() if request.hosts_file is None else _base_hosts(request.hosts_file)
+        found["hosts"] = files.hosts(names, address, request.add_host, gateway, base)
     found["resolv.conf"] = files.resolv_conf(
         request.dns,
         request.dns_search,
@@ -105,6 +122,19 @@ def etc_files(request: CreateRequest, mode: str, options: str, hostname: str, na
         mode == HOST,
     )
     return found
+
+
+def _base_hosts(path: str) -> str:
+    """The text of --hosts-file, whose names are taken over: a file of the host, or none. Raises UsageError."""
+    if path == "none":
+        return ""
+    if not path.startswith("/"):
+        raise UsageError(f"--hosts-file {path}: neither none nor an absolute path")
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 20)
+    except OSError as error:
+        raise UsageError(f"--hosts-file {path}: {error.strerror}") from None
 
 
 def write_etc_files(directory: str, found: dict[str, str]) -> list[dict[str, Any]]:
@@ -119,7 +149,7 @@ def write_etc_files(directory: str, found: dict[str, str]) -> list[dict[str, Any
             os.close(fd)
         mounts.append(
             {
-                "destination": f"/etc/{name}",
+                "destination": f"/run/{name}" if name[0] == "." else f"/etc/{name}",
                 "type": "bind",
                 "source": f"{directory}/{name}",
                 "options": ["bind", "rprivate"],

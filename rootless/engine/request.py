@@ -13,48 +13,63 @@ if TYPE_CHECKING:
 
 _LISTS = (
     "add_host",
+    "annotation",
     "attach",  # stdin, stdout, stderr
     "cap_add",
     "cap_drop",
-    "create_command",  # the whole command line
     "command",  # what stands behind the image
+    "create_command",  # the whole command line
+    "device",
     "dns",
     "dns_option",
     "dns_search",
     "env",  # NAME=VALUE, or NAME alone: the value from here
     "env_file",
+    "env_merge",
     "expose",
     "group_add",
+    "hostuser",
     "label",
+    "label_file",
     "log_opt",
     "mount",
     "publish",
     "requires",  # once made: ids of containers
+    "secret",
     "security_opt",
+    "sysctl",
     "tmpfs",
     "ulimit",
+    "unsetenv",
     "volume",
     "volumes_from",
 )
 _FLAGS = (
+    "env_host",
     "init",
     "interactive",
     "no_healthcheck",
+    "no_hostname",
     "no_hosts",
     "privileged",
+    "publish_all",
     "quiet",
     "read_only",
     "replace",
     "rm",
     "rmi",
     "tty",
+    "unsetenv_all",
 )
 _TEXTS = (
     "arch",
     "authfile",
+    "cgroupns",
     "cidfile",
     "conmon_pidfile",
+    "domainname",
     "entrypoint",  # None: the image's; a command, or a JSON list
+    "group_entry",
     "health_cmd",
     "health_interval",
     "health_log_destination",
@@ -65,18 +80,27 @@ _TEXTS = (
     "health_startup_timeout",
     "health_timeout",
     "hostname",
+    "hosts_file",
     "image_volume",  # None: anonymous
+    "init_path",
+    "ipc",
     "log_driver",
     "name",
     "network",  # None: slirp4netns
     "os",
+    "passwd_entry",
+    "personality",
+    "pid",
     "pidfile",
     "platform",
     "pull",  # missing, always, never, newer; None: missing
     "restart",  # None, or restart.parse_policy
     "shm_size",
     "stop_signal",
+    "tz",
+    "umask",
     "user",
+    "uts",
     "variant",
     "workdir",
 )
@@ -86,9 +110,10 @@ _NUMBERS = (  # None: not said
     "health_retries",
     "health_startup_retries",
     "health_startup_success",
+    "oom_score_adj",
 )
 # For a pull, which is over once the container is made; for its configuration, which is written then.
-_UNKEPT = ("authfile", "display", "patience", "read_only_tmpfs", "tls_verify")
+_UNKEPT = ("env_host", "http_proxy", "label_file", "authfile", "display", "patience", "read_only_tmpfs", "tls_verify")
 
 
 _SLOTS_OF_HEALTH = tuple(name for name in (*_TEXTS, *_NUMBERS) if name.startswith("health_"))
@@ -99,8 +124,9 @@ class CreateRequest:
 
     `stop_timeout` and `timeout` (how long it may run) are in seconds. Field names are those of the command line's
     options, so `from_options` copies. For a pull, where one is needed: `display` makes what shows its progress,
-    `patience` says how often it is tried, `tls_verify` None leaves to the configuration. `read_only_tmpfs`: None is
-    True. `health`, once made: the plan of its checks (`health.plan`), or None; the options for it are None then.
+    `patience` says how often it is tried, `tls_verify` None leaves to the configuration. `http_proxy`, `passwd` and
+    `read_only_tmpfs`: None is True. `health`, once made: the plan of its checks (`health.plan`), or None; the options
+    for it are None then.
     """
 
     __slots__ = (
@@ -110,7 +136,9 @@ class CreateRequest:
         *_NUMBERS,
         "display",
         "health",
+        "http_proxy",
         "image",
+        "passwd",
         "patience",
         "read_only_tmpfs",
         "stop_timeout",
@@ -119,33 +147,32 @@ class CreateRequest:
     )
 
     if TYPE_CHECKING:
-        display: Callable[[], AbstractContextManager[Progress]] | None
-        patience: Patience | None
-        read_only_tmpfs: bool | None
-        tls_verify: bool | None
         add_host: list[str]
+        annotation: list[str]
+        arch: str | None
         attach: list[str]
+        authfile: str | None
         cap_add: list[str]
         cap_drop: list[str]
+        cgroupns: str | None
+        cidfile: str | None
         command: list[str]
+        conmon_pidfile: str | None
         create_command: list[str]
+        device: list[str]
+        display: Callable[[], AbstractContextManager[Progress]] | None
         dns: list[str]
         dns_option: list[str]
         dns_search: list[str]
+        domainname: str | None
+        entrypoint: str | None
         env: list[str]
         env_file: list[str]
+        env_host: bool
+        env_merge: list[str]
         expose: list[str]
         group_add: list[str]
-        label: list[str]
-        log_opt: list[str]
-        mount: list[str]
-        publish: list[str]
-        requires: list[str]
-        security_opt: list[str]
-        tmpfs: list[str]
-        ulimit: list[str]
-        volume: list[str]
-        volumes_from: list[str]
+        group_entry: str | None
         health_cmd: str | None
         health_interval: str | None
         health_log_destination: str | None
@@ -160,36 +187,64 @@ class CreateRequest:
         health_startup_success: int | None
         health_startup_timeout: str | None
         health_timeout: str | None
-        init: bool
-        interactive: bool
-        no_healthcheck: bool
-        no_hosts: bool
-        privileged: bool
-        quiet: bool
-        read_only: bool
-        replace: bool
-        rm: bool
-        rmi: bool
-        tty: bool
-        arch: str | None
-        authfile: str | None
-        cidfile: str | None
-        conmon_pidfile: str | None
-        entrypoint: str | None
         hostname: str | None
+        hosts_file: str | None
+        hostuser: list[str]
+        http_proxy: bool | None
         image_volume: str | None
+        init: bool
+        init_path: str | None
+        interactive: bool
+        ipc: str | None
+        label: list[str]
+        label_file: list[str]
         log_driver: str | None
+        log_opt: list[str]
+        mount: list[str]
         name: str | None
         network: str | None
+        no_healthcheck: bool
+        no_hostname: bool
+        no_hosts: bool
+        oom_score_adj: int | None
         os: str | None
+        passwd: bool | None
+        passwd_entry: str | None
+        patience: Patience | None
+        personality: str | None
+        pid: str | None
         pidfile: str | None
         platform: str | None
+        privileged: bool
+        publish: list[str]
+        publish_all: bool
         pull: str | None
+        quiet: bool
+        read_only: bool
+        read_only_tmpfs: bool | None
+        replace: bool
+        requires: list[str]
         restart: str | None
+        rm: bool
+        rmi: bool
+        secret: list[str]
+        security_opt: list[str]
         shm_size: str | None
         stop_signal: str | None
+        sysctl: list[str]
+        tls_verify: bool | None
+        tmpfs: list[str]
+        tty: bool
+        tz: str | None
+        ulimit: list[str]
+        umask: str | None
+        unsetenv: list[str]
+        unsetenv_all: bool
         user: str | None
+        uts: str | None
         variant: str | None
+        volume: list[str]
+        volumes_from: list[str]
         workdir: str | None
 
     def __init__(self, image: str = "", **fields: Any) -> None:
@@ -204,6 +259,7 @@ class CreateRequest:
         self.stop_timeout: int | None = None
         self.timeout: int | None = None
         self.display = self.patience = self.read_only_tmpfs = self.tls_verify = None
+        self.http_proxy = self.passwd = None
         for name, value in fields.items():
             setattr(self, name, value)
 
@@ -220,6 +276,27 @@ class CreateRequest:
             return True
         return any(getattr(self, name) is not None for name in _SLOTS_OF_HEALTH)
 
+    @property
+    def needs_particulars(self) -> bool:
+        """Whether `engine.particulars` has something to say about it."""
+        more = self.annotation or self.device or self.sysctl or self.tz or self.umask or self.personality
+        own = self.ipc or self.uts or self.cgroupns or self.pid or self.domainname or self.group_add
+        return bool(more or own or self.oom_score_adj is not None)
+
+    @property
+    def needs_accounts(self) -> bool:
+        """Whether the image's /etc/passwd or /etc/group may lack an entry that is wanted."""
+        if self.passwd is False:
+            return False
+        user = self.user or ""
+        numbered = user[:1].isdigit() and user.partition(":")[0].isdigit() and user.partition(":")[0] != "0"
+        return bool(numbered or self.hostuser)
+
+    @property
+    def shapes_environment(self) -> bool:
+        """Whether the environment that the image gives is changed otherwise than by --env."""
+        return bool(self.env_host or self.env_merge or self.unsetenv or self.unsetenv_all)
+
     @classmethod
     def from_options(cls, options: Any) -> CreateRequest:
         """From an object with one attribute per option; those that it lacks keep their defaults."""
@@ -233,7 +310,11 @@ class CreateRequest:
     def to_plain(self) -> dict[str, Any]:
         """The fields that were set, as JSON knows them."""
         plain = {name: getattr(self, name) for name in self.__slots__ if name not in _UNKEPT}
-        return {name: value for name, value in plain.items() if not (value is None or value is False or value == [])}
+        return {
+            name: value
+            for name, value in plain.items()
+            if not (value is None or value == [] or (value is False and name != "passwd"))
+        }
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> CreateRequest:

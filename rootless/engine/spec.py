@@ -5,6 +5,8 @@ Pure: nothing is read but the environment and the files that options name, nothi
 
 from __future__ import annotations
 
+import os
+
 from rootless.engine.bundle import SECCOMP
 from rootless.errors import UsageError
 from rootless.kernel.capabilities import CAPS, DEFAULT, last_capability
@@ -17,6 +19,17 @@ if TYPE_CHECKING:
 
     Config = dict[str, Any]
 
+# Variables that say how programs reach the network, passed on unless --http-proxy=false.
+PROXIES = (
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+)
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHM_SIZE = 65536 << 10
 
@@ -78,6 +91,14 @@ def environment(request: CreateRequest, image: Config, hostname: str) -> list[st
     for line in image.get("Env") or []:
         name, _, value = line.partition("=")
         values[name] = value
+    if request.shapes_environment:
+        from rootless.engine.environment import shape
+
+        shape(request, values)
+    if request.http_proxy is not False:
+        for name in PROXIES:
+            if name in os.environ:
+                values[name] = os.environ[name]
     for line in request.env:
         name, _, value = line.partition("=")
         values[name] = value
@@ -146,6 +167,8 @@ class Security:
         elif key == "unmask" and value:
             for path in value.split(":"):
                 self._unmask(path, where)
+        elif key == "systempaths" and value == "unconfined":  # Docker's word for unmask=ALL
+            self.masked, self.read_only = [], []
         elif key == "label" and value == "disable":
             pass  # no labels are applied
         elif key == "apparmor" and value == "unconfined":
@@ -175,20 +198,12 @@ def _absolute(path: str, where: str) -> str:
     return path
 
 
-def rlimits(request: CreateRequest) -> list[dict[str, Any]]:
-    """`--ulimit NAME=SOFT[:HARD]` as the runtime wants it. Raises UsageError."""
-    limits = []
-    for text in request.ulimit:
-        name, _, values = text.partition("=")
-        soft, _, hard = values.partition(":")
-        try:
-            numbers = [-1 if value in ("-1", "unlimited") else int(value) for value in (soft, hard or soft)]
-        except ValueError:
-            numbers = []
-        if not name or not numbers or min(numbers) < -1:
-            raise UsageError(f'--ulimit "{text}": not a limit', "write it like nofile=1024:4096")
-        limits.append({"type": "RLIMIT_" + name.upper(), "soft": numbers[0], "hard": numbers[1]})
-    return limits
+def _rlimits(request: CreateRequest) -> list[dict[str, Any]]:
+    if not request.ulimit:
+        return []
+    from rootless.engine.limits import rlimits
+
+    return rlimits(request.ulimit)
 
 
 def size_in_bytes(text: str, where: str) -> int:
@@ -302,13 +317,13 @@ def build(
         "env": environment(request, image, hostname),
         "cwd": workdir,
         "capabilities": {"bounding": names, "effective": names, "permitted": names, "inheritable": [], "ambient": []},
-        "rlimits": rlimits(request),
+        "rlimits": _rlimits(request),
         "noNewPrivileges": security.no_new_privileges,
     }
     own = {mount["destination"] for mount in mounts}
     base = [mount for mount in base_mounts(request, mode, single_id) if mount["destination"] not in own]
     namespaces = ["user", "mount", "pid", "ipc", "uts", "cgroup", *([] if mode == "host" else ["network"])]
-    return {
+    config: dict[str, Any] = {
         "ociVersion": "1.1.0",
         "process": process,
         "root": {"path": rootfs, "readonly": request.read_only},
@@ -321,14 +336,17 @@ def build(
         },
         "annotations": {SECCOMP: security.seccomp} if security.seccomp else {},
     }
+    if request.needs_particulars:
+        from rootless.engine.particulars import apply
+
+        apply(request, config, mode)
+    return config
 
 
 def groups(request: CreateRequest) -> list[int]:
-    """`--group-add` as numbers. Raises UsageError for names, which would have to be looked up in the image."""
-    for text in request.group_add:
-        if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= 0x7FFFFFFF):
-            raise UsageError(
-                f"--group-add {text}: not a number between 0 and {0x7FFFFFFF}",
-                "give the group's number in the container",
-            )
-    return [int(text) for text in request.group_add]
+    """The numbers among `--group-add`; names are looked up in the image, by pid 1. Raises UsageError."""
+    numbers = [int(text) for text in request.group_add if text.isascii() and text.isdigit()]
+    for number in numbers:
+        if number > 0x7FFFFFFF:
+            raise UsageError(f"--group-add {number}: not a number between 0 and {0x7FFFFFFF}")
+    return numbers

@@ -42,14 +42,18 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str], None]
 
+CONTAINERENV = ".containerenv"
 _FLAGS = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 
 
 class Starter:
     """A container on its way. After any failure `abort` must be called; it undoes all that is not in the store."""
 
-    def __init__(self, store: Store, mode: str, interactive: bool, tty: bool, own_streams: bool = False) -> None:
+    def __init__(
+        self, store: Store, mode: str, interactive: bool, tty: bool, own_streams: bool = False, shared: int = 0
+    ) -> None:
         """Clone pid 1 and begin to map its ids. `mode` is the network's. With `own_streams` the container has ours.
+        `shared`: CLONE_NEW* of the namespaces that it has in common with us.
 
         Raises KernelError.
         """
@@ -77,7 +81,7 @@ class Starter:
             if interactive:
                 stdio[0], self.input = os.pipe2(os.O_CLOEXEC)
         self._stdio = stdio
-        flags = _FLAGS if mode == networking.HOST else _FLAGS | CLONE_NEWNET
+        flags = (_FLAGS if mode == networking.HOST else _FLAGS | CLONE_NEWNET) & ~shared
         self._launch = begin(flags, mount_rootfs, networking.prepare if mode == networking.SLIRP else None)
         for fd in stdio:
             if fd is not None:
@@ -101,7 +105,7 @@ class Starter:
         Returns while pid 1 still mounts. Raises RootlessError.
         """
         from rootless.engine import cleanup, records
-        from rootless.engine.bundle import COPY_UP
+        from rootless.engine.bundle import COPY_UP, GROUPS
         from rootless.engine.monitor.attach_server import listen
         from rootless.engine.seccomp import refuses_keys, seccomp_filter
         from storage.drivers import rootfs_plan
@@ -114,6 +118,8 @@ class Starter:
         container_dir = layout.container(container_id)
         run_directory = cleanup.make_run_directory(store, container_id)
         etc = networking.etc_files(request, self.mode, options, config["hostname"], name)
+        if not any(mount["destination"] == "/run" and mount["type"] == "bind" for mount in config["mounts"]):
+            etc[CONTAINERENV] = _containerenv(request, container_id, name) if request.privileged else ""
         plan = dict(config)
         plan["mounts"] = networking.write_etc_files(run_directory, etc) + config["mounts"]
         images = None
@@ -123,6 +129,11 @@ class Starter:
             copied = config["annotations"].get(COPY_UP)
             ready = ready_mounts(store, container_id, driver, plan["mounts"], copied.split("\n") if copied else [])
             plan["mounts"], self._claims, images = ready.mounts, ready.claims, ready.images
+        if request.secret:
+            from rootless.engine import secrets
+
+            plan["mounts"] += secrets.mounts(container_dir, request.secret)
+            plan["process"] = secrets.with_variables(config["process"], container_dir, request.secret)
         plan["mounts"].sort(key=_depth)
         if rootless.debug:
             _tell_plan(plan, request.user or "")
@@ -139,11 +150,16 @@ class Starter:
             "seccomp": seccomp_filter(store, config),
             "keys_refused": refuses_keys(config),
             "preserve_fds": self.preserve,
+            "groups": config["annotations"].get(GROUPS),
         }
-        if request.init:
+        if request.needs_accounts:
+            from rootless.engine.accounts import accounts_plan
+
+            message["accounts"] = accounts_plan(request)
+        if request.init or request.init_path:
             from rootless.engine.create import find_init
 
-            message["init"] = find_init()
+            message["init"] = find_init(request.init_path)
         if driver == "fuse-overlayfs":
             from rootless.kernel.process import become_subreaper
 
@@ -302,6 +318,14 @@ class Starter:
         if self.held >= 0:
             os.close(self.held)
             self.held = -1
+
+
+def _containerenv(request: CreateRequest, container_id: str, name: str) -> str:
+    """What a privileged container is told about itself in /run/.containerenv, as Podman does."""
+    return (
+        f'engine="rootless"\nname="{name}"\nid="{container_id}"\nimage="{request.image}"\nrootless=1\n'
+        "graphRootMounted=0\n"
+    )
 
 
 def _tell_plan(config: dict[str, Any], user: str) -> None:

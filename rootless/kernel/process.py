@@ -52,6 +52,11 @@ def set_keep_caps(keep: bool) -> None:
     _prctl("PR_SET_KEEPCAPS", _PR_SET_KEEPCAPS, int(keep))
 
 
+def set_personality(domain: str) -> None:
+    """Have uname(2) tell of another machine: "LINUX32" or "LINUX". personality(2). Raises SyscallError."""
+    check(libc.call("personality", {"LINUX": 0, "LINUX32": 8}[domain]), f"personality({domain})")
+
+
 def set_process_name(name: str) -> None:
     """The name that `ps` and /proc/PID/comm show, cut to 15 bytes."""
     _prctl("PR_SET_NAME", _PR_SET_NAME, text(name)[:15])

@@ -81,21 +81,29 @@ def _write_own(name: str, value: str, what: str) -> None:
 
 
 def become_user(
-    process: dict[str, Any], user: User, single: bool, foreign: Sequence[int] = (), keys_refused: bool = False
+    process: dict[str, Any],
+    user: User,
+    single: bool,
+    foreign: Sequence[int] = (),
+    keys_refused: bool = False,
+    keep_groups: bool = False,
 ) -> list[str]:
     """Leave the caller's keys behind, drop bounding capabilities and take on the user's ids; returns warnings. Raises
     UsageError for unmapped ids.
 
     `single` says that only one group exists here, so that supplementary ones cannot be had; `foreign` names those of
     the descriptors 0, 1, 2 that others use too, and whose pipes stay with their owner; `keys_refused` says that the
-    filter refuses every call for keys: a keyring of its own would cost one of the user's 200 and hide nothing more.
+    filter refuses every call for keys: a keyring of its own would cost one of the user's 200 and hide nothing more;
+    `keep_groups`: the caller's groups stay.
     """
     warnings = []
     if not keys_refused and not leave_session_keyring():
         warnings.append("your quota of keys is used up: the container can find the keys of your session keyring")
     capabilities = process.get("capabilities") or {}
     drop_bounding(mask(capabilities.get("bounding") or []))
-    if single:
+    if keep_groups:
+        pass  # those that are not mapped here cannot be named, and still give access to the host's files
+    elif single:
         if user.groups:
             warnings.append("supplementary groups are left out: only one id is mapped")
     else:

@@ -31,7 +31,7 @@ from rootless.runtime.inheritance import (
     use_own_null,
 )
 from rootless.runtime.reentry import interpreter_is_exposed, move_into_copy
-from rootless.runtime.users import resolve_user
+from rootless.runtime.users import KEEP_GROUPS, resolve_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,13 +67,16 @@ def enter(
     preserve_fds: Sequence[int] = (),
     die_with_caller: bool = True,
     foreign: Sequence[int] = (),
+    groups: str = "",
 ) -> Entered:
     """Run an OCI process object in the container whose pid 1 is `pid` and `pidfd`; returns once its program runs.
 
     `user`, `stdio`, `seccomp`, `keys_refused` and `preserve_fds` are as in a launch plan (see Launch.send); with
     process["terminal"] it gets a terminal of the container's own. `foreign`: which of 0, 1, 2 the caller shares with
-    others, so that they do not become the container's user's. The caller has one thread. Raises CommandNotFoundError
-    (127), CannotInvokeError (126), ConflictError where the container does not run, or RootlessError.
+    others, so that they do not become the container's user's. `groups`: names of more groups, or KEEP_GROUPS.
+
+    The caller has one thread. Raises CommandNotFoundError (127), CannotInvokeError (126), ConflictError where the
+    container does not run, or RootlessError.
     """
     order = {
         "pidfd": pidfd,
@@ -86,6 +89,7 @@ def enter(
         "preserve_fds": list(preserve_fds),
         "die_with_caller": die_with_caller,
         "foreign": list(foreign),
+        "groups": groups,
         "exposed": interpreter_is_exposed(),
     }
     ours, theirs = pair()
@@ -170,7 +174,7 @@ def _pass_through(channel: Channel, order: dict[str, Any]) -> NoReturn:
             seal_imports()
             setns(order["pidfd"], order["flags"])
             step("door-inside")
-            single = become_root_inside()
+            single = become_root_inside(order["groups"] == KEEP_GROUPS)
             arrange_descriptors(channel, order["stdio"], order["preserve_fds"])
             child, child_fd = clone(CLONE_PARENT)
             if child:
@@ -192,7 +196,7 @@ def _pass_through(channel: Channel, order: dict[str, Any]) -> NoReturn:
 def _move_into_copy(channel: Channel, order: dict[str, Any]) -> None:
     """Root of the user namespace alone, still among the host's files, for the copy has to load its library."""
     setns(order["pidfd"], CLONE_NEWUSER)
-    become_root_inside()
+    become_root_inside(order["groups"] == KEEP_GROUPS)
     kept = [fd for fd in (order["pidfd"], *order["stdio"], *order["preserve_fds"]) if fd is not None]
     order = {**order, "flags": order["flags"] & ~CLONE_NEWUSER, "exposed": False}
     move_into_copy(_pass_through, channel, kept, order)
@@ -203,7 +207,8 @@ def _become(channel: Channel, order: dict[str, Any], single: bool) -> None:
     seccomp: bytes | None = order["seccomp"]
     os.setsid()
     use_own_null(order["stdio"])
-    found = resolve_user(order["user"], process)
+    kept = order["groups"] == KEEP_GROUPS
+    found = resolve_user(order["user"], process, "" if kept else order["groups"])
     console = None
     if process.get("terminal"):
         from rootless.runtime.console import Console
@@ -212,7 +217,7 @@ def _become(channel: Channel, order: dict[str, Any], single: bool) -> None:
         console = Console(devpts, process.get("consoleSize"))
         os.close(devpts)
         console.attach(found.uid)
-    warnings = become_user(process, found, single, order["foreign"], order["keys_refused"])
+    warnings = become_user(process, found, single, order["foreign"], order["keys_refused"], kept)
     program = program_of(process, found)
     channel.send("prepared", warnings, console.master if console is not None else None)
     if console is not None:

@@ -70,12 +70,13 @@ def use_own_null(stdio: list[int | None]) -> None:
     os.close(null)
 
 
-def become_root_inside() -> bool:
-    """Be uid 0 and gid 0 of the user namespace, without other groups. Whether groups are out of our hands, as they are
-    where one id is mapped. A change of ids ends dumpability and the parent-death signal."""
+def become_root_inside(keep_groups: bool = False) -> bool:
+    """Be uid 0 and gid 0 of the user namespace, without other groups unless we are to keep them. Whether groups are out
+    of our hands, as they are where one id is mapped. A change of ids ends dumpability and the parent-death signal."""
     single = False
     try:
-        os.setgroups([])
+        if not keep_groups:
+            os.setgroups([])
     except PermissionError:
         single = True
     if os.getgid() or os.getuid():

@@ -20,13 +20,14 @@ from rootless.kernel.namespaces import (
     CLONE_NEWPID,
     CLONE_NEWTIME,
     CLONE_NEWUSER,
+    CLONE_NEWUTS,
     remedy,
     set_domainname,
     set_hostname,
     setns,
     unshare,
 )
-from rootless.kernel.process import set_dumpable, set_parent_death_signal
+from rootless.kernel.process import set_dumpable, set_parent_death_signal, set_personality
 from rootless.runtime.channel import describe_error
 from rootless.runtime.credentials import apply_limits, become_user, give_up_privileges, load_seccomp
 from rootless.runtime.execute import execute, program_of
@@ -41,7 +42,7 @@ from rootless.runtime.inheritance import (
 from rootless.runtime.loopback import bring_up_loopback, let_root_ping
 from rootless.runtime.reentry import function_of, move_into_copy, name_of
 from rootless.runtime.rootfs import Assembly
-from rootless.runtime.users import resolve_user
+from rootless.runtime.users import KEEP_GROUPS, resolve_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def become_container(
 
 
 def _move_into_copy(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan: dict[str, Any]) -> None:
-    become_root_inside()
+    become_root_inside(keep_groups=plan.get("groups") == KEEP_GROUPS)
     set_parent_death_signal(_SIGKILL)
     mounter = None if mount_rootfs is None else name_of(mount_rootfs)
     kept = [fd for fd in plan.get("stdio") or [0, 1, 2] if fd is not None]
@@ -129,7 +130,7 @@ def _leave_namespaces(flags: int, prepare_network: PrepareNetwork | None) -> Non
 def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan: dict[str, Any]) -> None:
     config = plan["config"]
     process = config["process"]
-    single = become_root_inside()
+    single = become_root_inside(keep_groups=plan.get("groups") == KEEP_GROUPS)
     set_dumpable(True)
     set_parent_death_signal(_SIGKILL)
     stdio = plan.get("stdio") or [0, 1, 2]
@@ -141,7 +142,7 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
         unshare(CLONE_NEWCGROUP)
     if flags & CLONE_NEWTIME:
         _enter_time_namespace(config.get("linux", {}).get("timeOffsets") or {})
-    if config.get("hostname"):
+    if config.get("hostname") and flags & CLONE_NEWUTS:
         set_hostname(config["hostname"])
     if config.get("domainname"):
         set_domainname(config["domainname"])
@@ -151,19 +152,24 @@ def _become(channel: Channel, flags: int, mount_rootfs: MountRootfs | None, plan
         mount_rootfs(plan["rootfs"], assembly.target)
         for image, place in plan.get("images") or ():
             mount_rootfs(image, place)
-    assembly.build()
+    assembly.build(plan.get("accounts"))
     step("init-mounted")
     apply_limits(process)
+    personality = (config.get("linux") or {}).get("personality")
+    if personality:
+        set_personality(personality["domain"])
     console = assembly.open_console() if process.get("terminal") else None
     seal_imports()
     assembly.enter()
     use_own_null(stdio)
 
-    user = resolve_user(plan.get("user"), process)
+    groups = plan.get("groups") or ""
+    kept = groups == KEEP_GROUPS
+    user = resolve_user(plan.get("user"), process, "" if kept else groups)
     assembly.give(user.uid, user.gid)
     if console is not None:
         console.attach(user.uid)
-    assembly.warnings += become_user(process, user, single, keys_refused=bool(plan.get("keys_refused")))
+    assembly.warnings += become_user(process, user, single, (), bool(plan.get("keys_refused")), kept)
     set_dumpable(True)  # lost with the change of user; the network helper opens our namespaces through /proc meanwhile
     program = program_of(process, user, assembly.init)
     give_up_privileges(process, plan.get("seccomp") is not None)

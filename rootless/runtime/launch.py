@@ -111,6 +111,7 @@ class Launch:
         system is mounted; default config.root.path), "images" (pairs for mount_rootfs of what binds have for sources),
         "user" ("name|uid[:group|gid]", resolved in the image; default
         config.process.user), "stdio" (three descriptors, None for /dev/null; default 0, 1, 2), "seccomp" (BPF),
+        "groups" (names of more groups, or users.KEEP_GROUPS), "accounts" (runtime.accounts),
         "keys_refused" (whether that refuses all calls for keys), "preserve_fds" (numbers of descriptors that stay
         open), "init" (path of catatonit or tini).
         Raises RootlessError (the launch is then aborted).

@@ -82,13 +82,18 @@ class Assembly:
         os.close(place)
         os.close(fd)
 
-    def build(self) -> None:
-        """Mount everything that the configuration names beneath the root, which is mounted by now."""
+    def build(self, accounts: dict[str, Any] | None = None) -> None:
+        """Mount everything that the configuration names beneath the root, which is mounted by now. `accounts`: what the
+        image's own /etc/passwd and /etc/group are to have (rootless.runtime.accounts)."""
         try:
             self._root = os.open(self.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise RootlessError(f"opening the root file system {self.target}: {error.strerror}") from None
         linux = self._config.get("linux") or {}
+        if accounts:
+            from rootless.runtime.accounts import add_accounts
+
+            add_accounts(self._root, self._config["process"].get("cwd") or "/", accounts)
         for mount in self._config.get("mounts") or []:
             self._mount(mount)
         for device in linux.get("devices") or []:
@@ -110,7 +115,11 @@ class Assembly:
         late = options.attributes & MOUNT_ATTR_RDONLY and (path == "/dev" or (options.copy_up and not options.bind))
         if late:
             options.attributes &= ~MOUNT_ATTR_RDONLY
-        if options.bind or fstype == "bind":
+        if special is not None and "secrets" in special:
+            from rootless.runtime.secrets import secrets_tree
+
+            fd = secrets_tree(path, special["secrets"])
+        elif options.bind or fstype == "bind":
             if special is None:
                 fd = clone_tree(self._source(mount), options)
             else:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LARGEST_FILE = 16 << 20
+KEEP_GROUPS = "keep-groups"  # in place of names: the process keeps the groups that the caller is in
 _LARGEST_ID = 0x7FFFFFFF
 _MOST_GROUPS = 65536  # the kernel's limit, NGROUPS_MAX
 
@@ -32,9 +33,10 @@ class User:
         self.home = home
 
 
-def resolve_user(spec: str | None, process: dict[str, Any]) -> User:
+def resolve_user(spec: str | None, process: dict[str, Any], groups: str = "") -> User:
     """The user `spec` ("name|uid[:group|gid]"; "" is root), or with None the one of the OCI process object. Called with
-    the container's root as ours. Raises UsageError where the image has no such user or group."""
+    the container's root as ours. `groups`: names of more groups, with commas between. Raises UsageError where the image
+    has no such user or group."""
     stated = process.get("user") or {}
     extra = [int(gid) for gid in stated.get("additionalGids") or []]
     if spec is None:
@@ -42,8 +44,21 @@ def resolve_user(spec: str | None, process: dict[str, Any]) -> User:
         found = find_user(read_small_file("/etc/passwd"), str(uid))
         return User(uid, gid, extra, found[3] if found else "")
     user = look_up(spec, read_small_file("/etc/passwd"), read_small_file("/etc/group"))
+    if groups:
+        extra += _numbers_of(groups)
     user.groups += [gid for gid in extra if gid not in user.groups]
     return user
+
+
+def _numbers_of(names: str) -> list[int]:
+    content = read_small_file("/etc/group")
+    numbers = []
+    for name in names.split(","):
+        number = _group_number(content, name)
+        if number is None:
+            raise UsageError(f"--group-add {name}: the image's /etc/group has no such group", "give its number")
+        numbers.append(number)
+    return numbers
 
 
 def look_up(spec: str, passwd: bytes, group: bytes) -> User:

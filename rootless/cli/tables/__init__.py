@@ -130,6 +130,15 @@ NOUNS = {
         "remove": "manifest remove",
         "rm": "manifest rm",
     },
+    "secret": {
+        "create": "secret create",
+        "exists": "secret exists",
+        "inspect": "secret inspect",
+        "list": "secret ls",
+        "ls": "secret ls",
+        "remove": "secret rm",
+        "rm": "secret rm",
+    },
     "system": {
         "check": "system check",
         "df": "system df",
@@ -160,6 +169,7 @@ _TABLE_OF_NOUN = {
     "healthcheck": "health",
     "image": "images",
     "manifest": "manifests",
+    "secret": "secrets",
     "system": "system",
     "volume": "volumes",
 }

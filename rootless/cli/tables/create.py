@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rootless.cli.options import ANY, BOOL, CHOICE, CSV, LIST, STR, UINT, Argument, Command, Option
-from rootless.cli.tables import health, lifespan
+from rootless.cli.tables import create_process, create_surroundings, health, lifespan
 
 PULL = ("always", "missing", "never", "newer")
 IMAGE_VOLUMES = ("anonymous", "bind", "tmpfs", "ignore")
@@ -21,13 +21,7 @@ _SHARED = (
     Option(
         "--entrypoint", STR, "Run this instead of the image's entry point (a command or a JSON list)", metavar="COMMAND"
     ),
-    Option(
-        "--env -e", LIST, "Set an environment variable; NAME alone takes its value from here", metavar="NAME[=VALUE]"
-    ),
-    Option("--env-file", LIST, "Set environment variables from the lines of a file", metavar="FILE"),
     Option("--expose", CSV, "Note that the container listens on this port", metavar="PORT[/PROTOCOL]"),
-    Option("--group-add", CSV, "Add the process to a group", metavar="GROUP"),
-    Option("--hostname -h", STR, "Name of the host as the container sees it", metavar="NAME"),
     Option(
         "--image-volume",
         CHOICE,
@@ -36,15 +30,12 @@ _SHARED = (
         "HOW",
         IMAGE_VOLUMES,
     ),
-    Option("--init", BOOL, "Run a small init as pid 1 that reaps and forwards signals"),
     Option("--interactive -i", BOOL, "Keep standard input open"),
-    Option("--label -l", LIST, "Attach a label", metavar="KEY[=VALUE]"),
     Option("--log-driver", STR, "Where output is kept", metavar="DRIVER"),
     Option("--log-opt", LIST, "Set an option of the log driver", metavar="KEY=VALUE"),
     Option("--mount", LIST, "Mount a bind, volume, tmpfs, ramfs, image, devpts or glob", metavar="type=TYPE,KEY=VALUE"),
     Option("--name", STR, "Name of the container", metavar="NAME"),
     Option("--network --net", STR, "Network: slirp4netns[:OPTIONS], host or none", metavar="NETWORK"),
-    Option("--no-hosts", BOOL, "Leave the image's /etc/hosts alone"),
     Option("--os", STR, "Take the image for this operating system", metavar="OS"),
     Option("--platform", STR, "Take the image for this platform", metavar="OS/ARCH[/VARIANT]"),
     Option("--privileged", BOOL, "All capabilities that the user namespace has, and no masked paths"),
@@ -63,12 +54,12 @@ _SHARED = (
     Option("--tls-verify", BOOL, "Ask for https and a valid certificate when pulling", None),
     Option("--tmpfs", LIST, "Mount a file system in memory", metavar="PATH[:OPTIONS]"),
     Option("--tty -t", BOOL, "Give the container a terminal"),
-    Option("--ulimit", CSV, "Set a resource limit", metavar="NAME=SOFT[:HARD]"),
-    Option("--user -u", STR, "Run as this user", metavar="USER[:GROUP]"),
     Option("--variant", STR, "Take the image for this variant of the architecture", metavar="VARIANT"),
     Option("--volume -v", LIST, "Mount a directory or a volume", metavar="SOURCE:PATH[:OPTIONS]"),
     Option("--volumes-from", LIST, "Mount what another container mounts", metavar="CONTAINER[:ro]"),
     Option("--workdir -w", STR, "Directory to start in", metavar="DIR"),
+    *create_process.PROCESS,
+    *create_surroundings.SURROUNDINGS,
     *health.CHECKS,
     *lifespan.SHARED,
 )
