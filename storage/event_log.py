@@ -97,7 +97,10 @@ class EventLog:
         return identities
 
     def _watch(self) -> None:
-        os.makedirs(self._place, 0o700, exist_ok=True)
+        try:
+            os.mkdir(self._place, 0o700)
+        except FileExistsError:
+            pass
         self._inotify = check(libc.call("inotify_init1", _IN_NONBLOCK | _IN_CLOEXEC), "inotify_init1")
         what = _IN_MODIFY | _IN_CREATE | _IN_MOVED_TO
         check(libc.call("inotify_add_watch", self._inotify, self._place, what), "inotify_add_watch", self._place)

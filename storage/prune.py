@@ -24,7 +24,9 @@ def prune_images(store: Store, filters: Iterable[str] = (), all_unused: bool = F
             if not image.containers and (all_unused or image.dangling) and passes(image):
                 forget_image(db, image.id)
                 forget_list(db, image.id)  # where it is one
-                pruned.append(image.id)
-    for image_id in pruned:
-        emit(store, "image", "remove", image_id, "")
-    return pruned
+                pruned.append(image)
+    for image in pruned:
+        for name in image.names:
+            emit(store, "image", "untag", image.id, name)
+        emit(store, "image", "remove", image.id, image.names[0] if image.names else "")
+    return [image.id for image in pruned]

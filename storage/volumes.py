@@ -192,8 +192,9 @@ def make_volume_directory(layout: Layout, name: str) -> str:
     return path
 
 
-def forget_volumes(store: Store, names: Iterable[str], removed: str = "") -> list[str]:
+def forget_volumes(store: Store, names: Iterable[str], removed: str = "", pruned: bool = False) -> list[str]:
     """Delete the volumes among `names` that no container has, but the one with the id `removed`; returns their names.
+    `pruned`: because they are not used.
     Files that belong to ids which are not mapped now are left to a later sweep of tmp/."""
     gone: list[str] = []
     moved: list[str] = []
@@ -216,6 +217,8 @@ def forget_volumes(store: Store, names: Iterable[str], removed: str = "") -> lis
         store.layers.delete_unlocked(place)
     for name in gone:
         emit(store, "volume", "remove", name, name)
+        if pruned:
+            emit(store, "volume", "prune", name, name)
     return gone
 
 

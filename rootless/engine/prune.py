@@ -48,5 +48,5 @@ def prune_volumes(store: Store, passes: Callable[[Volume], bool]) -> Pruned:
     """Remove the volumes that no container has and that pass."""
     names = [volume.name for volume in list_volumes(store.db) if not volume.users and passes(volume)]
     sizes = sizes_of([(f"{store.layout.volume(name)}/_data", ALL) for name in names], store.user_namespace)
-    gone = forget_volumes(store, names)
+    gone = forget_volumes(store, names, pruned=True)
     return Pruned(gone, sum(size for name, size in zip(names, sizes, strict=True) if name in gone))

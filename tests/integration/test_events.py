@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,23 @@ def test_images_and_volumes(rl: Rootless, image: str, since: float, tmp_path: Pa
     ]
     assert actions(rl, since, "--filter", "volume=data") == ["create", "remove"]
     assert "commit" in actions(rl, since, "--filter", "container=c")
+
+
+def test_what_prune_removes(fresh: Rootless, since: float) -> None:
+    fresh("volume", "create", "unused")
+    fresh("volume", "prune", "-f")
+    assert actions(fresh, since) == ["create", "remove", "prune"]
+    fresh("import", "-q", *tarball(fresh.place), "localhost/one:1")
+    fresh("image", "prune", "-af")
+    found = told(fresh, since, "--filter", "type=image")
+    assert [event["Status"] for event in found] == ["import", "untag", "remove"]
+    assert {event["Name"] for event in found} == {"localhost/one:1"}
+
+
+def tarball(place: Path) -> list[str]:
+    with tarfile.open(place / "root.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("file"))
+    return [str(place / "root.tar")]
 
 
 def test_a_pull_that_fails_is_told_with_its_reason(rl: Rootless, since: float) -> None:

@@ -21,6 +21,15 @@ def test_podmans_keys_are_there(rl: Rootless, image: str) -> None:
     rl("rmi", labelled)
 
 
+def test_what_only_docker_has(rl: Rootless, image: str) -> None:
+    rl("create", "--name", "c", "--network", "none", image, "true")
+    found = rl.inspect("c")
+    assert found["LogPath"] == found["HostConfig"]["LogConfig"]["Path"]
+    assert found["Platform"] == "linux"
+    assert "/proc/kcore" in found["HostConfig"]["MaskedPaths"]
+    assert "/proc/sys" in found["HostConfig"]["ReadonlyPaths"]
+
+
 def test_what_nobody_limits_is_zero(rl: Rootless, image: str) -> None:
     rl("create", "--name", "c", "--network", "none", image, "true")
     template = "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}} {{.HostConfig.Devices}}"

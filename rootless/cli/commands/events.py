@@ -23,7 +23,7 @@ def command(settings: Settings, opts: Opts) -> int:
     since = moment_of(opts.since) if opts.since else None
     until = _end(opts.until) if opts.until else None
     show = _shown(opts.format, opts.no_trunc)
-    log = EventLog(settings.store().root, only_new=opts.stream and since is None and until is None)
+    log = EventLog(settings.store().layout.root, only_new=opts.stream and since is None and until is None)
     batches = log.follow(until) if opts.stream else [log.read()]
     for batch in batches:
         write("".join([show(event) for event in batch if _is_between(event, since, until) and passes(event)]))

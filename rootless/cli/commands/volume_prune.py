@@ -20,7 +20,7 @@ def command(settings: Settings, opts: Opts) -> int:
     names = [volume.name for volume in list_volumes(store.db) if not volume.users and passes(volume)]
     if not opts.force and not (names and agreed(_warning(names))):
         return 0
-    lines(forget_volumes(store, names))
+    lines(forget_volumes(store, names, pruned=True))
     return 0
 
 
