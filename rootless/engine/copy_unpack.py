@@ -1,7 +1,7 @@
 """What `cp` writes: the entries of a tar stream, at a place.
 
 A name is never walked by the kernel beyond the target: each directory is opened on the descriptor of the one above it,
-without following a link. A file appears whole, by a rename.
+without following a link. A file that takes the place of another does so whole, by a rename.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class Unpacker:
 
     def _file(self, directory: int, base: bytes, entry: Entry, reader: TarReader) -> None:
         there = self._make_room(directory, base, entry)
-        new = b".rootless-cp-" + os.urandom(6).hex().encode()
+        new = b".rootless-cp-" + os.urandom(6).hex().encode() if there else base
         try:
             fd = os.open(new, _NEW, 0o600, dir_fd=directory)
         except OSError as error:
@@ -219,13 +219,14 @@ class Unpacker:
                 os.utime(fd, ns=(entry.mtime, entry.mtime))
             finally:
                 os.close(fd)
-            try:
-                os.rename(new, base, src_dir_fd=directory, dst_dir_fd=directory)
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    raise
-                _copy_over(directory, new, base)  # a file that is mounted there cannot be replaced
-                os.unlink(new, dir_fd=directory)
+            if there:
+                try:
+                    os.rename(new, base, src_dir_fd=directory, dst_dir_fd=directory)
+                except OSError as error:
+                    if error.errno != errno.EBUSY:
+                        raise
+                    _copy_over(directory, new, base)  # a file that is mounted there cannot be replaced
+                    os.unlink(new, dir_fd=directory)
         except BaseException:
             try:
                 os.unlink(new, dir_fd=directory)
