@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from storage.store import Store
 
 
+# Options that `inspect_particulars` shows.
+_UNUSUAL = frozenset(
+    "cgroupns device domainname hosts_file ipc no_hostname oom_score_adj passwd pid publish_all secret tz umask uts".split()
+)
+
 # What nobody limits: the fields of Podman's HostConfig, all of which mean "no limit" or "not asked for".
 _NO_LIMITS: dict[str, Any] = {
     "OomScoreAdj": 0,
@@ -106,6 +111,10 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
         "UseImageHosts": request.get("no_hosts", False),
         "UseImageHostname": False,
     }
+    if not _UNUSUAL.isdisjoint(request):
+        from rootless.engine.inspect_particulars import add
+
+        add(found, request, config)
     if size:
         found["SizeRw"], found["SizeRootFs"] = sizes(store, container)
     return found

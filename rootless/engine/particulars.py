@@ -178,17 +178,22 @@ def sysctls(given: list[str], mode: str, shared: int) -> dict[str, str]:
     return found
 
 
+def split_device(text: str) -> tuple[str, str, str]:
+    """(path on the host, path in the container, rights) of `--device`. Raises UsageError."""
+    words = text.split(":")
+    rights = words.pop() if len(words) > 1 and words[-1] and set(words[-1]) <= set("rwm") else "rwm"
+    if len(words) > 2 or not all(word.startswith("/") and len(word) > 1 for word in words):
+        raise UsageError(f"--device {text}: not a device", "write it like /dev/fuse, or /dev/sdb:/dev/disk:r")
+    return words[0], words[-1].rstrip("/"), rights
+
+
 def devices(text: str) -> list[Config]:
     """The mounts of `--device HOST[:CONTAINER][:rwm]`; a directory stands for all devices in it.
 
     Raises UsageError, NotFoundError.
     """
-    words = text.split(":")
-    rights = words.pop() if len(words) > 1 and words[-1] and set(words[-1]) <= set("rwm") else "rwm"
+    source, place, rights = split_device(text)
     where = f"--device {text}"
-    if len(words) > 2 or not all(word.startswith("/") for word in words):
-        raise UsageError(f"{where}: not a device", "write it like /dev/fuse, or /dev/sdb:/dev/disk:r")
-    source, place = words[0], words[-1].rstrip("/")
     try:
         kind = os.stat(source).st_mode
     except OSError as error:
