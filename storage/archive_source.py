@@ -12,12 +12,14 @@ import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from rootless.errors import ImageError, NotFoundError
 from storage.compress import CHUNK, MAGIC_BYTES, NONE, decompress, detect
 
 _MOST_MEMBERS = 50_000  # an image of 1,000 layers has 4,000 at most
+_LARGEST_HEADER = 1 << 20
+_ALL_HEADERS = 128 << 20
 _LINKS = 8  # links to links: docker's old archives have one
 
 
@@ -39,6 +41,31 @@ class Piece:
         return data
 
 
+class _Headers:
+    """An archive as `tarfile` reads it, which takes headers of any size into memory: those that none has are refused.
+
+    All that it reads are headers; contents it passes over.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._left = _ALL_HEADERS
+
+    def read(self, size: int) -> bytes:
+        if size > _LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        self._left -= size
+        if self._left < 0:
+            raise tarfile.ReadError("headers without end")
+        return self._file.read(size)
+
+    def seek(self, position: int) -> int:
+        return self._file.seek(position)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
 class ArchiveSource:
     """A tar archive at `path` ("-" reads `stdin`); `scratch` is a directory for a plain copy where one is needed."""
 
@@ -47,7 +74,7 @@ class ArchiveSource:
         self._file = self._open(path, scratch, stdin)
         self._members: dict[str, tarfile.TarInfo] = {}
         try:
-            with tarfile.open(fileobj=self._file, mode="r:") as archive:
+            with tarfile.open(fileobj=cast(IO[bytes], _Headers(self._file)), mode="r:") as archive:
                 for member in archive:
                     self._members[_plain(member.name)] = member
                     if len(self._members) > _MOST_MEMBERS:

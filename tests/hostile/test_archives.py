@@ -143,6 +143,31 @@ def test_an_archive_of_more_files_than_any_image_has(fresh: Rootless, tmp_path: 
     refused(fresh, path, "more than 50000 files")
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_headers_of_a_gibibyte_are_not_taken_into_memory(fresh: Rootless, tmp_path: Path, kind: bytes) -> None:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, 1 << 30
+    path = tmp_path / "headers.tar"
+    path.write_bytes(header.tobuf(tarfile.GNU_FORMAT))
+    os.truncate(path, (1 << 30) + 4096)
+    refused(fresh, path, "a header of 1073741824 bytes")
+    for name in ("docker-archive", "oci-archive"):
+        failed = fresh("pull", "-q", f"{name}:{path}", check=False)
+        assert (failed.returncode, "a header of 1073741824 bytes" in failed.stderr) == (125, True)
+
+
+def test_many_headers_that_add_up_are_not_taken_into_memory(fresh: Rootless, tmp_path: Path) -> None:
+    path = tmp_path / "headers.tar"
+    with open(path, "wb") as file:
+        for number in range(150):
+            header = tarfile.TarInfo(f"{number}")
+            header.type, header.size = tarfile.XHDTYPE, 1_000_000
+            record = b"1000000 comment="
+            file.write(header.tobuf(tarfile.GNU_FORMAT) + record.ljust(999_999, b"x") + b"\n" + bytes(448))
+            file.write(tarfile.TarInfo(f"{number}").tobuf(tarfile.GNU_FORMAT))
+    refused(fresh, path, "headers without end")
+
+
 def test_an_archive_cut_short_anywhere(fresh: Rootless, tmp_path: Path) -> None:
     path = docker_archive(tmp_path / "good.tar", [LAYER], names=["docker.io/me/x:1"])
     data = path.read_bytes()
