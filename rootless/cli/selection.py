@@ -141,7 +141,7 @@ def _several(store: Store, opts: Opts, verb: str) -> list[Container]:
         passes = container_filter(store, wanted)
         containers = [container for container in containers if passes(container)]
     if vars(opts).get("running"):
-        return [container for container in containers if container.up]
+        return [container for container in containers if container.up and not container.waits]
     return [container for container in containers if _suits(container, verb)]
 
 

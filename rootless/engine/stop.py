@@ -29,6 +29,7 @@ DEFAULT_TIMEOUT = 10
 _SIGKILL = 9
 _SIGCONT = parse_signal("CONT")
 _LONGEST_DEATH_MS = 10_000  # from SIGKILL until the last process of a container is gone
+_SAME_STATES = {"stopped": records.EXITED, "configured": records.CREATED}
 _PATIENCE = 10.0  # seconds that a monitor gets for recording the end
 
 
@@ -164,10 +165,17 @@ def wait(store: Store, reference: str, conditions: list[str] | None = None, inte
     state than the end came first. `interval` (seconds) between looks, for such states.
 
     "stopped" means not running; healthy and unhealthy are what its checks say.
-    Raises NotFoundError where there is no such container, RootlessError where it was removed meanwhile.
+    Raises NotFoundError where there is no such container, ConflictError where its health alone is waited for and
+    nothing checks it, RootlessError where it was removed meanwhile.
     """
     container = find(store, reference)
-    wanted = {"exited" if word == "stopped" else word for word in conditions or ["exited"]}
+    wanted = {_SAME_STATES.get(word, word) for word in conditions or ["exited"]}
+    if wanted <= {"healthy", "unhealthy"}:
+        from rootless.engine.health.plan import is_check
+
+        if not is_check(loads(container.request).get("health")):
+            hint = f"give it one: rootless update --health-cmd COMMAND {container.name}"
+            raise ConflictError(f"waiting for {container.name}: it has no health check", hint)
     while True:
         if "exited" in wanted and container.state in (records.EXITED, records.CREATED, records.RESTARTING):
             return container.exit_code

@@ -60,7 +60,7 @@ TABLE = {
     "container exists": Command(
         "container exists",
         "End with 0 if there is such a container, else with 1.",
-        (),
+        (Option("--external", BOOL, "Also what other programs keep in the store (there is nothing of the kind)"),),
         (Argument("container", completes="container"),),
         module="container_exists",
     ),
