@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 # Options that `inspect_particulars` shows.
-_UNUSUAL = frozenset(
-    "cgroupns device domainname hosts_file ipc no_hostname oom_score_adj passwd pid publish_all secret tz umask uts".split()
-)
+_UNUSUAL = {"cgroupns", "device", "domainname", "hosts_file", "ipc", "no_hostname", "oom_score_adj"} | {
+    *("passwd", "pid", "publish_all", "secret", "tz", "umask", "uts"),
+}
 
 # What nobody limits: the fields of Podman's HostConfig, all of which mean "no limit" or "not asked for".
 _NO_LIMITS: dict[str, Any] = {
