@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rootless.cli.options import Opts
 
 INTERNAL = 125
+_NO_ROOM = "failed to map segment"  # of a library, where memory is limited
 _HINTS = {
     errno.ENOSPC: "free some space there: `df` and `df -i` show what is left",
     errno.EDQUOT: "your quota on that file system is used up: `quota -s`",
@@ -27,7 +28,7 @@ def tell(error: BaseException, log_level: str = "warn") -> int:
     elif isinstance(error, OSError) and error.strerror:
         place = f"{_text(error.filename)}: " if error.filename is not None else ""
         message, hint, code = f"{place}{error.strerror}", _HINTS.get(error.errno or 0), INTERNAL
-    elif isinstance(error, MemoryError):
+    elif isinstance(error, MemoryError) or (isinstance(error, ImportError) and _NO_ROOM in str(error)):
         message, hint, code = "out of memory", None, INTERNAL
     elif isinstance(error, ModuleNotFoundError) and not str(error.name).startswith(("rootless", "storage", "network")):
         message = f"the Python package {error.name} is not installed beside rootless"
