@@ -98,8 +98,8 @@ def shown_size(options: list[str]) -> str:
 
 
 def rotated_files(options: list[str]) -> int:
-    """How many files there may be beside the log itself."""
-    return _files(options) - 1 if option(options, "max-size") else 0
+    """The highest number that a file beside the log itself may have; 0 where the log is never begun anew."""
+    return max(1, _files(options) - 1) if maximum_size(options) else 0
 
 
 def _files(options: list[str]) -> int:

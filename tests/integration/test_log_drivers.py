@@ -81,6 +81,15 @@ def test_follow_goes_on_in_the_next_file(rl: Rootless, image: str) -> None:
     rl("rm", "-f", "c")
 
 
+def test_follow_goes_on_where_the_old_file_is_thrown_away(rl: Rootless, image: str) -> None:
+    script = "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.1; done"
+    run(rl, image, script, "-d", "--log-opt", "max-size=100", "--log-opt", "max-file=1")
+    process = rl.popen("logs", "-f", "c")
+    out, _ = process.communicate(timeout=60)
+    assert out.split()[-3:] == [b"7", b"8", b"9"]
+    assert rl.out("logs", "c").split()[-1] == "9"
+
+
 def test_follow_has_all_of_a_container_that_is_removed_at_its_end(rl: Rootless, image: str) -> None:
     for _ in range(5):
         rl(

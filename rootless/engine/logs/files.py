@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 18
 _LONGEST = 1 << 24  # bytes; no entry of ours is so long
-_IN_MODIFY, _IN_MOVE_SELF, _IN_NONBLOCK, _IN_CLOEXEC = 2, 0x800, 0o4000, 0o2000000
+_IN_MODIFY, _IN_ATTRIB, _IN_NONBLOCK, _IN_CLOEXEC = 2, 4, 0o4000, 0o2000000
 
 
 class FileSource:
@@ -102,9 +102,10 @@ class FileSource:
 
         if self._inotify < 0:
             self._inotify = check(libc.call("inotify_init1", _IN_NONBLOCK | _IN_CLOEXEC), "inotify_init1")
+        # A log that is replaced loses a name: that is a change of its attributes.
         place = f"/proc/self/fd/{self._files[0]}"
         check(
-            libc.call("inotify_add_watch", self._inotify, place, _IN_MODIFY | _IN_MOVE_SELF),
+            libc.call("inotify_add_watch", self._inotify, place, _IN_MODIFY | _IN_ATTRIB),
             "inotify_add_watch",
             self._path,
         )

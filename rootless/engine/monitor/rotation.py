@@ -91,7 +91,10 @@ def _place(old: str, new: str, copied: bool) -> None:
         os.rename(old, new)
         return
     _forget(new)
-    os.link(old, new)
+    try:
+        os.link(old, new)
+    except OSError:  # a file system without hard links
+        os.rename(old, new)
 
 
 def _forget(path: str) -> None:
