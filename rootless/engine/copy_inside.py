@@ -103,7 +103,12 @@ class Inside:
         self._stack.callback(os.close, pidfd)
         try:
             self._namespace = UserNamespace.from_fd(open_namespace(container.pid, "user"))
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM):
+                raise ConflictError(
+                    f"copying files of {container.name}: it was started outside of the user namespace that we are in",
+                    "do that there: outside of `rootless unshare`, or of the container around us",
+                ) from None
             raise ConflictError(f"copying: {container.name} has just ended", "try again") from None
         self._stack.callback(self._namespace.close)
         self._keep.append(pidfd)

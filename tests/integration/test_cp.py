@@ -321,3 +321,13 @@ def test_from_one_place_of_a_container_to_another(rl: Rootless, image: str, stat
         assert done.returncode == 125
         assert "into itself" in done.stderr
     assert rl("cp", "c:/srv/none", "c:/tmp", check=False).returncode == 125
+
+
+def test_inside_unshare(rl: Rootless, image: str, tmp_path: Path) -> None:
+    rl("create", "--name", "down", *NONE, image, "true")
+    rl("run", "-d", "--name", "up", *NONE, image, "sleep", "1000")
+    rl("unshare", executable(), "cp", "down:/etc/passwd", f"{tmp_path}/passwd")
+    assert (tmp_path / "passwd").read_text().startswith("root:")
+    done = rl("unshare", executable(), "cp", "up:/etc/passwd", f"{tmp_path}/other", check=False)
+    assert done.returncode == 125
+    assert "outside of the user namespace" in done.stderr
