@@ -61,7 +61,7 @@ def parse_use(text: str) -> Use:
                 raise UsageError(f"{where}: {key}= is for files, not for variables")
         if "=" in target:
             raise UsageError(f"{where}: {target!r} is not the name of a variable")
-    elif ".." in target.split("/") or target.endswith("/"):
+    elif ".." in target.split("/") or target.endswith(("/", "/.")) or _path(target) in (PLACE, "/"):
         raise UsageError(f"{where}: target={target} is not the path of a file")
     return Use(
         name,
@@ -89,20 +89,29 @@ def settle(store: Store, given: list[str]) -> list[tuple[str, bytes]]:
     """Id and data of each of the secrets that --secret names. Raises UsageError, NotFoundError, StorageError."""
     from storage.secrets import find_secret, read_secret
 
-    targets: dict[tuple[str, str], str] = {}
+    targets: set[tuple[str, str]] = set()
     found = []
     for text in given:
         use = parse_use(text)
         place = (use.kind, _path(use.target) if use.kind == "mount" else use.target)
-        if place in targets:
-            raise UsageError(f"--secret {text[:80]}: {targets[place]} has the same target", "give one another target=")
-        targets[place] = use.name
+        taken = [at for kind, at in targets if kind == use.kind and (at == place[1] or _nested(at, place[1]))]
+        if taken:
+            raise UsageError(
+                f"--secret {text[:80]}: it cannot be at {place[1]} beside the one at {taken[0]}",
+                "give one of them another target=",
+            )
+        targets.add(place)
         secret = find_secret(store, use.name)
         data = read_secret(store, secret)
         if use.kind == "env" and b"\0" in data:
             raise UsageError(f"--secret {text[:80]}: a variable cannot hold its NUL bytes", "use type=mount")
         found.append((secret.id, data))
     return found
+
+
+def _nested(one: str, other: str) -> bool:
+    """Whether one path is a directory above the other."""
+    return one.startswith(other + "/") or other.startswith(one + "/")
 
 
 def keep(directory: str, found: list[tuple[str, bytes]]) -> None:
