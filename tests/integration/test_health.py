@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +108,8 @@ def test_kill_on_failure(rl: Rootless, image: str, detached: bool) -> None:
 def test_kill_on_failure_leaves_it_to_the_restart_policy(rl: Rootless, image: str) -> None:
     options = ("--health-retries", "1", "--health-on-failure", "kill", "--restart", "on-failure:2")
     start(rl, image, "--health-cmd", "false", *options)
-    wait_until(lambda: rl.status("c") == "exited")
-    assert rl.inspect("c")["RestartCount"] == 2
+    wait_until(lambda: rl.inspect("c")["RestartCount"] == 2 and rl.status("c") == "exited")
+    assert rl.inspect("c")["State"]["ExitCode"] == 137
 
 
 def test_stop_on_failure_ends_the_restart_policy(rl: Rootless, image: str) -> None:
@@ -398,3 +400,37 @@ def test_little_memory_is_kept_for_checks(rl: Rootless, image: str) -> None:
         return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
     assert own("c") - own("plain") < 500  # KiB
+
+
+def test_the_start_period_does_not_look_at_the_clock(rl: Rootless, image: str) -> None:
+    """A wrong clock at the start, or one that jumps, is the same to it: a row that says another time."""
+    start(rl, image, *SOON, "--health-cmd", "test -e /no", "--health-retries", "1", "--health-start-period", "1h")
+    with closing(sqlite3.connect(rl.root / "db.sqlite", timeout=10)) as db, db:
+        db.execute("UPDATE containers SET started = started - 1000000 WHERE name = 'c'")
+    count = len(health(rl)["Log"])
+    wait_until(lambda: len(health(rl)["Log"]) >= min(count + 2, 5))
+    assert health(rl)["Status"] == "starting"
+
+
+def test_a_container_that_is_prepared_is_checked_once_it_runs(rl: Rootless, image: str) -> None:
+    rl("create", "--name", "c", "--network", "none", "--health-cmd", "true", *SOON, image, "sleep", "1000")
+    rl("init", "c")
+    rl("start", "c")
+    has_status(rl, "healthy")
+
+
+def test_a_clone_has_the_same_checks(rl: Rootless, image: str) -> None:
+    start(rl, image, *SOON, "--health-cmd", "echo same", "--health-on-failure", "kill", name="one")
+    rl("container", "clone", "--run", "one", "c")
+    has_status(rl, "healthy")
+    one, other = rl.inspect("one")["Config"], rl.inspect("c")["Config"]
+    for key in ("Healthcheck", "HealthcheckOnFailureAction", "HealthcheckMaxLogCount"):
+        assert one[key] == other[key]
+
+
+def test_checks_on_a_terminal_and_in_the_foreground_are_not_seen(rl: Rootless, image: str) -> None:
+    options = ("--rm", "--network", "none", *SOON, "--health-cmd", "echo noise; echo noise >&2")
+    done = rl("run", *options, image, "sh", "-c", "sleep 0.5; echo done")
+    assert (done.stdout, done.stderr) == ("done\n", "")
+    done = rl("run", "-t", *options, image, "sh", "-c", "sleep 0.5; echo done")
+    assert done.stdout.split() == ["done"]

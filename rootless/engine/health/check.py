@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
 _GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 _MOST_OUTPUT = 1 << 20  # bytes, for --health-max-log-size 0
+_MOST_IN_EVENT = 8192
 _CHUNK = 65536
 _SESSION = 3  # its place among the fields of /proc/PID/stat that follow the name
 
 
-def check(store: Store, container: Container, plan: Plan) -> tuple[Result, Verdict] | None:
+def check(store: Store, container: Container, plan: Plan, age: float) -> tuple[Result, Verdict] | None:
     """Run the check that is due and record it; None where the container does not run any more (ended, paused).
+    `age`: how many seconds it has run.
 
     Raises StorageError where nothing could be recorded.
     """
@@ -37,14 +39,14 @@ def check(store: Store, container: Container, plan: Plan) -> tuple[Result, Verdi
     kind = plan["Startup"] if startup else plan
     limit = plan["MaxLogSize"] or _MOST_OUTPUT
     result = _run(store, container, _words(kind["Test"], plan["Shell"]), kind["Timeout"] / SECOND, limit)
-    verdict = None if result is None else results.note(store, container, plan, result, startup)
+    verdict = None if result is None else results.note(store, container, plan, result, startup, age)
     if result is None or verdict is None:
         return None
     from rootless.engine.events import container_event
 
     each = plan["LogDestination"] == "events_logger"
     if each or verdict.status != container.health:
-        log = result.output if each else ""
+        log = result.output[:_MOST_IN_EVENT] if each else ""
         container_event(
             store, container, "health_status", health=verdict.status, streak=verdict.streak or None, log=log
         )
@@ -209,7 +211,7 @@ def run_now(store: Store, reference: str) -> str:
         raise ConflictError(f"checking {container.name}: it is not running ({container.state})")
     need_here(container, "checking")
     startup = results.at_startup(store.db, container, plan)
-    found = check(store, container, plan)
+    found = check(store, container, plan, time.time() - container.started)
     if found is None:
         raise ConflictError(f"checking {container.name}: it does not run any more")
     result, verdict = found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import marshal
 import os
+import time
 
 from rootless.engine import records
 from rootless.engine.health.plan import SECOND, is_check
@@ -24,7 +25,8 @@ _RESERVE = 60  # seconds beyond the time of a check, for all that is ours: a chi
 
 
 def main(state: dict[str, Any]) -> None:
-    """`state`: root, runroot, driver, id; report, a descriptor; monitor and pid, of the monitor and of pid 1."""
+    """`state`: root, runroot, driver, id; report, a descriptor; monitor and pid, of the monitor and of pid 1;
+    since, when that began to run (time.monotonic)."""
     from storage.store import Store
 
     set_parent_death_signal(int(_signal.SIGKILL))
@@ -46,7 +48,7 @@ def main(state: dict[str, Any]) -> None:
     _signal.alarm(min(longest + _RESERVE, 1 << 30))
     from rootless.engine.health.check import act, check
 
-    found = check(store, container, plan)
+    found = check(store, container, plan, time.monotonic() - state["since"])
     _signal.alarm(0)
     if found is None:
         _report(state, later, "none")

@@ -77,11 +77,12 @@ def _row(conn: Connection, container_id: str) -> tuple[int, int, int, str]:
     return found or (0, 0, 0, "[]")
 
 
-def note(store: Store, container: Container, plan: Plan, result: Result, startup: bool) -> Verdict | None:
+def note(store: Store, container: Container, plan: Plan, result: Result, startup: bool, age: float) -> Verdict | None:
     """Record a check of the container, in one transaction; None, and nothing is recorded, where that life is over,
     or it is paused or being stopped.
 
-    `startup`: it was the check that comes first. Raises StorageError.
+    `startup`: it was the check that comes first; `age`: how many seconds the container had run when it began. Raises
+    StorageError.
     """
     conn = store.db
     with transaction(conn):
@@ -98,7 +99,7 @@ def note(store: Store, container: Container, plan: Plan, result: Result, startup
             count, started, action = _startup(plan["Startup"], result.code, count)
         elif result.code == 0:
             status, streak = HEALTHY, 0
-        elif status != STARTING or result.start >= current.started + plan["StartPeriod"] / SECOND:
+        elif status != STARTING or age >= plan["StartPeriod"] / SECOND:
             streak += 1
             if streak >= plan["Retries"]:
                 status, action = UNHEALTHY, plan["OnFailure"]
@@ -114,7 +115,7 @@ def note(store: Store, container: Container, plan: Plan, result: Result, startup
             records.update(conn, container.id, health=status)
         if elsewhere:
             _write(elsewhere, container.id, {"Status": status, "FailingStreak": streak, "Log": entries})
-    wait = delay(plan, status, result.end - current.started, startup, bool(started))
+    wait = delay(plan, status, age, startup, bool(started))
     return Verdict(status, streak, action, wait)
 
 

@@ -102,7 +102,7 @@ def _become_check(state: dict[str, Any], report: int, monitor: int) -> None:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         from rootless.engine.monitor.handover import execute
 
-        kept = {name: state[name] for name in ("id", "root", "runroot", "driver", "pid")}
+        kept = {name: state[name] for name in ("id", "root", "runroot", "driver", "pid", "since")}
         execute({**kept, "check": True, "report": report, "monitor": monitor}, {report})
     finally:
         os._exit(1)
