@@ -306,8 +306,10 @@ class Monitor:
         self._reap()
 
     def _reap(self) -> None:
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, PROXIED)  # a handler may not meet this module half loaded
         from rootless.engine.monitor.reap import exit_code
 
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
         code = exit_code(self.pid)
         self._withheld = code is None
         if code is None:
