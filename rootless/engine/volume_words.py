@@ -154,12 +154,22 @@ def _check_together(mount: Mount, overlay: bool, where: str) -> None:
         if mount.kind == "bind" and not os.path.isdir(mount.source):
             raise UsageError(f"{where}: O is for directories")
     elif more.get("chown") and mount.kind == "bind":
-        path = os.path.realpath(mount.source)
-        if path in _NOT_TO_GIVE or path == os.path.realpath(os.path.expanduser("~")):
-            raise UsageError(
-                f"{where}: U would give all of {path} to the container's user",
-                f"mount a directory below {path}, or change the owner yourself",
-            )
+        refuse_to_give(mount.source, where)
+
+
+def refuse_to_give(source: str, where: str, store: str | None = None) -> None:
+    """Raise UsageError for what U may not give away: directories of the system, the user's home, and what has the store
+    in it or is of it, where `store` is its directory."""
+    path = os.path.realpath(source)
+    forbidden = path in _NOT_TO_GIVE or path == os.path.realpath(os.path.expanduser("~"))
+    if not forbidden and store is not None:
+        root = os.path.realpath(store) + "/"
+        forbidden = root.startswith(path + "/") or (path + "/").startswith(root)
+    if forbidden:
+        raise UsageError(
+            f"{where}: U would give all of {path} to the container's user",
+            f"mount a directory below {path}, or change the owner yourself",
+        )
 
 
 def _id_maps(text: str, where: str) -> dict[str, list[list[int]]]:

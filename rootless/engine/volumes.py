@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from rootless.engine.request import CreateRequest
-from rootless.engine.volume_words import PROPAGATION, Mount, parse_tmpfs, parse_volume
+from rootless.engine.volume_words import PROPAGATION, Mount, parse_tmpfs, parse_volume, refuse_to_give
 from rootless.errors import UsageError
 from storage.store import Store
 
@@ -46,6 +46,8 @@ def plan_for(store: Store, request: CreateRequest, image: dict[str, Any]) -> Pla
             _resolve_image(store, mount)
         elif mount.kind == "volume" and mount.settings:
             _check_settings(store, mount)
+        if mount.more.get("chown") and "overlay" not in mount.more:
+            _check_gift(store, mount)
     return Planned(mounts, store.layout.volumes)
 
 
@@ -112,6 +114,22 @@ def _check_settings(store: Store, mount: Mount) -> None:
             f"mounting the volume {mount.source}: it exists, with other options than volume-opt asks for",
             "leave volume-opt out, or take another name",
         )
+
+
+def _check_gift(store: Store, mount: Mount) -> None:
+    """What U may not give away it may not either through a link or a volume; the store lets go of volumes alone."""
+    source = mount.source
+    if mount.kind == "volume":
+        from rootless.jsontext import loads
+        from storage.volume_options import VolumeSettings
+
+        row = store.db.execute("SELECT options FROM volumes WHERE name = ?", (mount.source,)).fetchone()
+        settings = VolumeSettings(loads(row[0]) if row else mount.settings)
+        source = settings.device if settings.kind == "bind" else ""
+    if source and mount.kind in ("bind", "volume"):
+        if os.path.realpath(source).startswith(os.path.realpath(store.layout.volumes) + "/"):
+            return
+        refuse_to_give(source, f"mounting {mount.source} on {mount.destination}", store.root)
 
 
 def as_oci(mount: Mount, volume_directory: str) -> dict[str, Any]:

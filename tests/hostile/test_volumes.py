@@ -131,6 +131,23 @@ def test_archives_may_be_deep(rl: Rootless, image: str, tmp_path: Path) -> None:
     rl("volume", "rm", "v")
 
 
+def test_u_gives_away_neither_home_through_a_volume_nor_the_store(rl: Rootless, links: str, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(rl.root)
+    home = rl.environment["HOME"]
+    rl("volume", "create", "--opt", "type=none", "--opt", "o=bind", "--opt", f"device={home}", "home")
+    for source in ("home", str(rl.root), str(rl.place), str(rl.root / "layers"), str(link)):
+        done = rl("run", "--rm", *NONE, "-u", "5", "-v", f"{source}:/x:U", links, "true", check=False)
+        assert (done.returncode, "U would give all of" in done.stderr) == (125, True), source
+    for path in (Path(home), rl.root, rl.place, rl.root / "layers"):
+        assert path.lstat().st_uid == os.getuid()
+    rl("volume", "rm", "home")
+    rl("volume", "create", "mine")
+    data = rl.out("volume", "mount", "mine")
+    assert run(rl, "-u", "5", "-v", f"{data}:/x:U", links, "stat", "-c", "%u", "/x") == "5"
+    rl("volume", "rm", "mine")
+
+
 def test_u_follows_no_link_and_enters_no_other_mount(rl: Rootless, image: str, outside: Path, tmp_path: Path) -> None:
     place = rl.place / f"given-{tmp_path.name}"
     place.mkdir()
