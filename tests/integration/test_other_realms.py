@@ -103,7 +103,7 @@ ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER; and it reaps 
 rootless = sys.argv[1]
 subprocess.run([rootless, "run", "-d", "--name", "c", "--network", "none", sys.argv[2], "sleep", "600"], check=True)
 if sys.argv[3] == "detached":
-    subprocess.run([rootless, "exec", "-d", "c", "sleep", "600"], check=True)
+    subprocess.run([rootless, "exec", "-d", "c", "sleep", "600"], check=True, stdout=subprocess.DEVNULL)
 else:
     command = subprocess.Popen([rootless, "exec", "c", "sh", "-c", "echo up; sleep 600"], stdout=subprocess.PIPE)
     command.stdout.readline()
