@@ -30,6 +30,7 @@ def main(state: dict[str, Any]) -> None:
     from storage.store import Store
 
     set_parent_death_signal(int(_signal.SIGKILL))
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     if os.getppid() != state["monitor"]:
         return
     store = Store(state["root"], state["runroot"], state["driver"])

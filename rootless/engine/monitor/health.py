@@ -7,6 +7,7 @@ import _signal  # type: ignore[import-not-found]
 import marshal
 import posix as os
 
+from rootless.engine.monitor.loop import ENDING
 from rootless.engine.monitor.streams import POLLIN
 
 TYPE_CHECKING = False
@@ -49,6 +50,8 @@ class Health:
 
     def _check(self) -> None:
         reader = writer = -1
+        # Else what is meant for the container could reach it twice, from us and from the child.
+        before = _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)
         try:
             reader, writer = os.pipe2(os.O_CLOEXEC)
             monitor = os.getpid()
@@ -59,8 +62,11 @@ class Health:
                     os.close(fd)
             self._plan(_ANEW)
             return
-        if child == 0:
-            _become_check(self._state, writer, monitor)
+        else:
+            if child == 0:
+                _become_check(self._state, writer, monitor)
+        finally:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
         os.close(writer)
         self._child, self._reader, self._delay, self._acts = child, reader, _ANEW, False
         self._poller.watch(reader, POLLIN, self._told)
@@ -70,10 +76,10 @@ class Health:
         if data:
             self._delay, action = marshal.loads(data)
             self._acts = action != "none"
-            if action == "restart":
-                self._state["renew"] = True
+            self._state["renew"] = action == "restart"
             return
         self._forget_child()
+        self._state["renew"] = False  # whoever has ended the container waits until we are done
         if self._delay is not None:
             self._plan(self._delay)
 
@@ -93,13 +99,12 @@ class Health:
 
 
 def _become_check(state: dict[str, Any], report: int, monitor: int) -> None:
-    """In the child: never returns."""
+    """In the child, which takes no signals yet: never returns."""
     try:
         os.setsid()
         null = os.open("/dev/null", os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         from rootless.engine.monitor.handover import execute
 
         kept = {name: state[name] for name in ("id", "root", "runroot", "driver", "pid", "since")}
