@@ -71,7 +71,7 @@ def test_a_program_that_is_not_there_never_starts(rl: Rootless, image: str, sinc
 
 def test_a_restart_policy_is_told(rl: Rootless, image: str, since: float) -> None:
     rl("run", "-d", "--name", "c", "--restart", "on-failure:1", "--network", "none", image, "false")
-    wait_until(lambda: rl.status("c") == "exited")
+    wait_until(lambda: actions(rl, since).count("died") == 2)
     assert actions(rl, since, "--filter", "container=c") == ["create", "start", "died", "start", "restart", "died"]
 
 
