@@ -19,8 +19,8 @@ from storage.layout import Layout
 
 _DATABASE = "db.sqlite"
 _LAST = ("blobs", "layers")
-_DIRECTORIES = ("containers", "volumes", "bases", "events", "seccomp", "leases", "tmp", *_LAST)
-_FILES = ("driver.json", "reserve")
+_DIRECTORIES = ("containers", "volumes", "bases", "events", "secrets", "seccomp", "leases", "tmp", *_LAST)
+_FILES = ("defaults", "driver.json", "reserve")
 _CHOOSE = "name the store with --root (nothing was deleted)"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from rootless.engine import networking, records, spec
+from rootless.engine import defaults, networking, records, spec
 from rootless.engine.bundle import COPY_UP, write_config, write_new
 from rootless.errors import ConflictError, NotFoundError, UsageError
 from rootless.faults import step
@@ -98,6 +98,7 @@ def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft
 
     `starting`: it is to run at once, so the ports that it publishes must be free now.
     """
+    defaults.apply(store, request)
     _check_words(request)
     if request.needs_lifespan:
         from rootless.engine import lifespan

@@ -41,7 +41,10 @@ def shared_namespaces(request: CreateRequest) -> int:
     for option, words in _WORDS.items():
         word = getattr(request, option)
         if word and word not in words:
-            raise UsageError(f"--{option} {word}: not supported", f"one of: {' '.join(words)}")
+            hint = f"one of: {' '.join(words)}"
+            if option == "pid":
+                hint = "every container has a pid namespace of its own, by which its processes are found and ended"
+            raise UsageError(f"--{option} {word}: not supported", hint)
         if word == "host":
             shared |= _FLAGS[option]
     return shared
@@ -158,7 +161,7 @@ def sysctls(given: list[str], mode: str, shared: int) -> dict[str, str]:
     for text in given:
         name, equals, value = text.partition("=")
         name = name.strip().replace("/", ".")
-        if not name or not equals:
+        if not equals or ".." in name or not name.translate({45: "", 46: "", 95: ""}).isalnum():  # - . _
             raise UsageError(f"--sysctl {text!r}: not NAME=VALUE")
         where = f"--sysctl {text}"
         if name.startswith("net."):

@@ -19,6 +19,7 @@ _LISTS = (
     "cap_drop",
     "command",  # what stands behind the image
     "create_command",  # the whole command line
+    "default_env",  # NAME=VALUE lines that give way to the image's
     "device",
     "dns",
     "dns_option",
@@ -113,7 +114,17 @@ _NUMBERS = (  # None: not said
     "oom_score_adj",
 )
 # For a pull, which is over once the container is made; for its configuration, which is written then.
-_UNKEPT = ("env_host", "http_proxy", "label_file", "authfile", "display", "patience", "read_only_tmpfs", "tls_verify")
+_UNKEPT = (
+    "default_env",
+    "env_host",
+    "http_proxy",
+    "label_file",
+    "authfile",
+    "display",
+    "patience",
+    "read_only_tmpfs",
+    "tls_verify",
+)
 
 
 _SLOTS_OF_HEALTH = tuple(name for name in (*_TEXTS, *_NUMBERS) if name.startswith("health_"))
@@ -159,6 +170,7 @@ class CreateRequest:
         command: list[str]
         conmon_pidfile: str | None
         create_command: list[str]
+        default_env: list[str]
         device: list[str]
         display: Callable[[], AbstractContextManager[Progress]] | None
         dns: list[str]

@@ -88,7 +88,7 @@ def environment(request: CreateRequest, image: Config, hostname: str) -> list[st
     values = {"PATH": PATH, "container": "rootless"}
     if request.tty:
         values["TERM"] = "xterm"
-    for line in image.get("Env") or []:
+    for line in (*request.default_env, *(image.get("Env") or [])):
         name, _, value = line.partition("=")
         values[name] = value
     if request.shapes_environment:

@@ -251,7 +251,7 @@ def test_an_init_of_ones_own(rl: Rootless, image: str) -> None:
 @pytest.fixture
 def configured(rl: Rootless, tmp_path: Path) -> str:
     name = "docker.io/library/configured:1"
-    config = {
+    config: dict[str, object] = {
         "Env": ["FROM_IMAGE=yes"],
         "User": "alice",
         "WorkingDir": "/srv",
