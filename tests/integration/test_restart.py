@@ -38,7 +38,7 @@ def waiting(rl: Rootless, at_least: int = 3) -> None:
 
 def test_a_failure_is_tried_again_so_many_times(rl: Rootless, image: str) -> None:
     failing(rl, image, "--restart", "on-failure:2")
-    wait_until(lambda: rl.inspect("c")["RestartCount"] == 2 and rl.status("c") == "exited")
+    wait_until(lambda: rl.inspect("c")["RestartCount"] == 2 and not rl.inspect("c")["State"]["ConmonPid"])
     found = rl.inspect("c")
     assert rl.out("logs", "c") == "life\n" * 2 + "life"
     assert (found["State"]["ExitCode"], found["State"]["Restarting"]) == (3, False)

@@ -40,7 +40,7 @@ def wait_and_start(state: dict[str, Any]) -> NoReturn:
     code: int = state["code"]
     try:
         asked = _signal.sigtimedwait(ENDING, state["pause"]) is not None
-        _await(state["acting"])
+        _reap(state["acting"])
         from storage.store import Store
 
         store = Store(state["root"], state["runroot"], state["driver"])
@@ -54,15 +54,25 @@ def wait_and_start(state: dict[str, Any]) -> NoReturn:
         os._exit(code)
 
 
-def _await(child: int) -> None:
-    """Wait for the health check, a child of ours, that has ended the container, and waits until that is recorded."""
-    if child:
-        for _ in range(_MOST_LOOKS):
-            if os.waitpid(child, os.WNOHANG)[0]:
+def _reap(acting: int) -> None:
+    """Wait for the health check that has ended the container, a child of ours which waits until that is recorded (0:
+    there is none), and for what else is ours and has ended."""
+    looks = 0
+    try:
+        while True:
+            ended = os.waitpid(-1, os.WNOHANG)[0]
+            if ended == acting:
+                acting = 0
+            if ended:
+                continue
+            if not acting:
                 return
+            looks += 1
+            if looks == _MOST_LOOKS:
+                os.kill(acting, _signal.SIGKILL)
             _signal.sigtimedwait((), _A_MOMENT)
-        os.kill(child, _signal.SIGKILL)
-        os.waitpid(child, 0)
+    except ChildProcessError:
+        pass
 
 
 def _ours(store: Store, container_id: str) -> Container | None:
