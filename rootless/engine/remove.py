@@ -115,9 +115,10 @@ def in_order(store: Store, references: list[str], dependents: bool) -> list[str]
 def _ended(store: Store, container: Container, force: bool, timeout: int | None, tell: Tell | None) -> Container:
     if not force and not container.waits:
         state = container.state if container.state in (records.RESTARTING, records.PAUSED) else "running"
+        first = "unpause" if state == records.PAUSED else "stop"
         raise ConflictError(
             f"removing {container.name}: it is {state}",
-            f"rootless stop {container.name}, or rootless rm --force {container.name}",
+            f"rootless {first} {container.name}, or rootless rm --force {container.name}",
             exit_code=2,
         )
     from rootless.engine.stop import kill, stop

@@ -49,6 +49,33 @@ def test_start_of_a_running_container_is_no_error(rl: Rootless, image: str) -> N
     assert rl.inspect("c")["State"]["Pid"] == pid
 
 
+def test_several_restart_side_by_side(rl: Rootless, image: str) -> None:
+    for n in range(4):
+        detached(rl, image, f"c{n}", options=("--stop-timeout", "2"))
+    before = [rl.inspect(f"c{n}")["State"]["Pid"] for n in range(4)]
+    begun = time.monotonic()
+    assert rl.out("restart", "c0", "c1", "c2", "c3").split() == ["c0", "c1", "c2", "c3"]
+    assert time.monotonic() - begun < 7
+    after = [rl.inspect(f"c{n}")["State"] for n in range(4)]
+    assert all(state["Status"] == "running" and state["Pid"] not in before for state in after)
+
+
+def test_starting_against_removing(rl: Rootless, image: str) -> None:
+    for force in ((), ("-f", "-t", "0")):
+        for _ in range(4):
+            rl("create", "--name", "c", "--network", "none", image, "sleep", "60")
+            both = [rl.popen("start", "c"), rl.popen("rm", *force, "c")]
+            codes = [process.wait(30) for process in both]
+            assert codes[0] in (0, 125)
+            assert codes[1] in ((0,) if force else (0, 2))
+            for process in both:
+                assert process.stderr is not None
+                assert b"Traceback" not in process.stderr.read()
+            left = rl.out("ps", "-a", "--format", "{{.Names}} {{.State}}")
+            assert left in (("",) if force else ("", "c running", "c created")), codes
+            rl("rm", "-f", "-t", "0", "c")
+
+
 def test_two_starts_at_once_make_one_run(rl: Rootless, image: str) -> None:
     rl("create", "--name", "c", "--network", "none", image, "sh", "-c", "echo once; sleep 30")
     for process in [rl.popen("start", "c") for _ in range(6)]:

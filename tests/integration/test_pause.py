@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from rootless.engine.freeze import let_go, stop_all
 from tests.support.command import Rootless, wait_until
 
 NONE = ("--network", "none")
@@ -129,6 +132,26 @@ def test_only_what_runs_is_paused_and_only_what_is_paused_goes_on(rl: Rootless, 
         assert "(created)" in done.stderr
     rl("start", "c")
     assert "not paused (running)" in rl("unpause", "c", check=False).stderr
+
+
+def test_a_process_that_waits_in_the_kernel_for_one_that_it_has_made(tmp_path: Path) -> None:
+    """posix_spawn makes it by vfork: the parent cannot stop before the child has executed its program."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    opens = f"[(os.POSIX_SPAWN_OPEN, 0, {str(fifo)!r}, os.O_RDONLY, 0)]"
+    script = f"import os; os.waitpid(os.posix_spawn('/bin/true', ['true'], {{}}, file_actions={opens}), 0)"
+    words = ["unshare", "--user", "--map-root-user", "--pid", "--fork", sys.executable, "-c", script]
+    with subprocess.Popen(words) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_until(lambda: [letter(int(pid)) for pid in children.read_text().split()] == ["D"], what="the child's open")
+        init = int(children.read_text())
+        stopped: dict[int, int] = {}
+        assert stop_all(init, stopped, 5)
+        assert sorted(map(letter, inside(init))) == ["D", "T"]
+        assert set(stopped) == set(inside(init))
+        let_go(stopped)
+        fifo.write_text("")
+        assert process.wait(10) == 0
 
 
 def test_several_at_once(rl: Rootless, image: str) -> None:

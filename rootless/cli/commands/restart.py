@@ -24,4 +24,4 @@ def command(settings: Settings, opts: Opts) -> int:
         if container is not None:
             container_event(store, container, "restart")
 
-    return each(settings, references(store, opts, "restart"), act)
+    return each(settings, references(store, opts, "restart"), act, at_once=True)
