@@ -235,6 +235,24 @@ def test_pause_against_others(rl: Rootless, image: str, other: tuple[str, ...]) 
         rl("rm", "-f", "-t", "0", "c")
 
 
+def test_commit_pauses_and_leaves_it_as_the_user_wants_it(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", *NONE, image, "sleep", "60")
+    rl("pause", "c")
+    rl("commit", "-q", "--pause", "c", "kept")
+    assert (rl.status("c"), letters(rl, "c")) == ("paused", "T"), "it was so before"
+    rl("unpause", "c")
+    died = rl("commit", "-q", "--pause", "c", env={"ROOTLESS_TEST_DIE_AT": "paused"}, check=False)
+    assert died.returncode == -signal.SIGKILL
+    wait_until(lambda: (rl.status("c"), letters(rl, "c")) == ("running", "S"), what="going on")
+    for process in [rl.popen("commit", "-q", "--pause", "c"), rl.popen("pause", "c"), rl.popen("unpause", "c")]:
+        process.wait(30)
+    expected = {"paused": "T", "running": "S"}
+    wait_until(lambda: letters(rl, "c") == expected[rl.status("c")], what="the truth")
+    rl("rm", "-f", "-t", "0", "c")
+    rl("rmi", "kept")
+    rl("image", "prune", "-f")
+
+
 def test_ten_that_pause_and_unpause_take_turns(rl: Rootless, image: str) -> None:
     rl("run", "-d", "--name", "c", *NONE, image, "sh", "-c", FAMILY)
     for process in [rl.popen("pause" if n % 2 else "unpause", "c") for n in range(10)]:
