@@ -141,12 +141,13 @@ def _capability(text: str) -> str:
 
 class Security:
     """What the `--security-opt`s say: `no_new_privileges`, `seccomp` (None: the default profile, "unconfined", a file),
-    `masked`, `read_only` paths."""
+    `masked`, `read_only` paths, `proc`: mount options of /proc."""
 
-    __slots__ = ("masked", "no_new_privileges", "read_only", "seccomp")
+    __slots__ = ("masked", "no_new_privileges", "proc", "read_only", "seccomp")
 
     def __init__(self, request: CreateRequest) -> None:
         self.no_new_privileges = False
+        self.proc: list[str] = []
         self.seccomp: str | None = "unconfined" if request.privileged else None
         self.masked = [] if request.privileged else list(MASKED)
         self.read_only = [] if request.privileged else list(READ_ONLY)
@@ -162,6 +163,8 @@ class Security:
             self.no_new_privileges = value != "false"
         elif key == "seccomp" and value:
             self.seccomp = value
+        elif key == "proc-opts" and value:
+            self.proc += value.split(",")
         elif key == "mask" and value:
             self.masked += [_absolute(path, where) for path in value.split(":")]
         elif key == "unmask" and value:
@@ -176,7 +179,8 @@ class Security:
         else:
             raise UsageError(
                 f"{where}: not supported",
-                "known: no-new-privileges, seccomp=unconfined|FILE, mask=PATHS, unmask=ALL|PATHS",
+                "known: no-new-privileges, seccomp=unconfined|FILE, mask=PATHS, unmask=ALL|PATHS, proc-opts=OPTIONS,"
+                " systempaths=unconfined, label=disable, apparmor=unconfined",
             )
 
     def _unmask(self, path: str, where: str) -> None:
@@ -219,8 +223,8 @@ def size_in_bytes(text: str, where: str) -> int:
     return size
 
 
-def base_mounts(request: CreateRequest, mode: str, single_id: bool) -> list[dict[str, Any]]:
-    """The file systems that every container has. `mode`: its network."""
+def base_mounts(request: CreateRequest, mode: str, single_id: bool, proc: list[str]) -> list[dict[str, Any]]:
+    """The file systems that every container has. `mode`: its network; `proc`: more options of /proc."""
     shm = size_in_bytes(request.shm_size, "--shm-size") if request.shm_size else DEFAULT_SHM_SIZE
     access = [] if request.privileged else ["ro"]
     terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
@@ -240,7 +244,7 @@ def base_mounts(request: CreateRequest, mode: str, single_id: bool) -> list[dict
             "options": ["rbind", "rslave", "nosuid", "noexec", "nodev", *access],
         }
     mounts = [
-        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev", *proc]},
         {
             "destination": "/dev",
             "type": "tmpfs",
@@ -321,7 +325,7 @@ def build(
         "noNewPrivileges": security.no_new_privileges,
     }
     own = {mount["destination"] for mount in mounts}
-    base = [mount for mount in base_mounts(request, mode, single_id) if mount["destination"] not in own]
+    base = [mount for mount in base_mounts(request, mode, single_id, security.proc) if mount["destination"] not in own]
     namespaces = ["user", "mount", "pid", "ipc", "uts", "cgroup", *([] if mode == "host" else ["network"])]
     config: dict[str, Any] = {
         "ociVersion": "1.1.0",

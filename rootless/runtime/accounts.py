@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import stat
 
-from rootless.errors import RootlessError
 from rootless.kernel.files import (
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
@@ -23,18 +22,20 @@ if TYPE_CHECKING:
 _LARGEST_FILE = 16 << 20
 
 
-def add_accounts(root: int, cwd: str, wanted: dict[str, Any]) -> None:
+def add_accounts(root: int, cwd: str, wanted: dict[str, Any]) -> list[str]:
     """Append what is missing to the files of the root file system `root`, before anything is mounted over them.
 
     `cwd` becomes the home directory. `wanted`: "user": "uid[:gid]" or names; "passwd", "group": templates of
     --passwd-entry and --group-entry or None; "hosts": lines of passwd(5) for --hostuser. An image whose
-    files are none, or lie elsewhere, is left alone. Raises RootlessError.
+    files are none, or lie elsewhere, is left alone. Returns warnings, where a file cannot be written.
     """
+    warnings = []
     passwd = _read(root, "etc/passwd")
     group = _read(root, "etc/group")
     name, _, group_name = str(wanted["user"]).partition(":")
     lines = [line for line in wanted["hosts"] if not find_user(passwd, line.partition(":")[0])]
-    if name.isdigit() and name != "0" and not find_user(passwd, name):
+    if name.isdigit() and int(name) and not find_user(passwd, name):
+        name = str(int(name))
         taken = [line for line in lines if line.split(":")[2] == name]
         gid = group_name if group_name.isdigit() else "0"
         if not taken:
@@ -42,9 +43,8 @@ def add_accounts(root: int, cwd: str, wanted: dict[str, Any]) -> None:
             lines.append(_filled(entry, name, gid, cwd))
         if gid != "0" and not _has_group(group, gid):
             entry = wanted["group"] or "$GROUPNAME:x:$GID:$USERLIST"
-            _append(root, "etc/group", group, [_filled(entry, name, gid, cwd)])
-    if lines:
-        _append(root, "etc/passwd", passwd, lines)
+            warnings += _append(root, "etc/group", group, [_filled(entry, name, gid, cwd)])
+    return warnings + _append(root, "etc/passwd", passwd, lines)
 
 
 def _filled(template: str, uid: str, gid: str, cwd: str) -> str:
@@ -87,9 +87,9 @@ def _read(root: int, path: str) -> bytes:
         os.close(fd)
 
 
-def _append(root: int, path: str, content: bytes, lines: list[str]) -> None:
-    if not content:
-        return  # no such file, or nothing that ours could be added to
+def _append(root: int, path: str, content: bytes, lines: list[str]) -> list[str]:
+    if not content or not lines:
+        return []  # no such file, or nothing that ours could be added to
     text = "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
     if not content.endswith(b"\n"):
         text = b"\n" + text
@@ -100,4 +100,5 @@ def _append(root: int, path: str, content: bytes, lines: list[str]) -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        raise RootlessError(f"adding the container's user to its /{path}: {os.strerror(error.errno or 0)}") from None
+        return [f"the container's user has no entry in /{path}: {os.strerror(error.errno or 0)}"]
+    return []

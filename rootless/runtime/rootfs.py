@@ -93,7 +93,7 @@ class Assembly:
         if accounts:
             from rootless.runtime.accounts import add_accounts
 
-            add_accounts(self._root, self._config["process"].get("cwd") or "/", accounts)
+            self.warnings += add_accounts(self._root, self._config["process"].get("cwd") or "/", accounts)
         for mount in self._config.get("mounts") or []:
             self._mount(mount)
         for device in linux.get("devices") or []:

@@ -195,6 +195,14 @@ def test_kernel_settings_and_domain_name(rl: Rootless, image: str) -> None:
     assert run(rl, image, options, script) == ["33", "9000", "example.org"]
 
 
+def test_options_of_proc_and_paths_that_docker_calls_system_paths(rl: Rootless, image: str) -> None:
+    hidden = ("--security-opt", "proc-opts=hidepid=invisible")
+    (line,) = run(rl, image, hidden, "grep ' /proc ' /proc/self/mountinfo")
+    assert "hidepid=" in line
+    open_paths = ("--security-opt", "systempaths=unconfined")
+    assert run(rl, image, open_paths, "grep -c ' /proc/timer_list ' /proc/self/mountinfo; true") == ["0"]
+
+
 def test_devices(rl: Rootless, image: str) -> None:
     assert run(rl, image, ("--device", "/dev/null:/dev/nothing"), "echo x > /dev/nothing; stat -c %F /dev/nothing") == [
         "character special file"
