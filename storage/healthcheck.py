@@ -8,11 +8,13 @@ it), and the instruction HEALTHCHECK that makes one.
 
 from __future__ import annotations
 
-from typing import Any
-
 from rootless.durations import nanoseconds_of
 from rootless.errors import ImageError
 from storage.image_changes import json_list, words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 NONE = "NONE"
 TIMES = ("Interval", "Timeout", "StartPeriod", "StartInterval")

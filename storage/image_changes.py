@@ -5,11 +5,13 @@ Both "CMD /bin/sh" and "CMD=/bin/sh" are read, as by Podman.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
 from rootless.errors import UsageError
 from rootless.jsontext import loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
 
 def apply_changes(config: dict[str, Any], changes: Iterable[str]) -> None:

@@ -86,6 +86,21 @@ def test_running_and_what_goes_with_it_load_nothing_heavy(rl: Rootless, image: s
             assert not {"rootless.engine.start", "rootless.runtime.launch"} & modules, words
 
 
+def test_checks_of_health_load_nothing_heavy_either(rl: Rootless, image: str) -> None:
+    options = ("--network", "none", "--health-cmd", "true", "--health-interval", "disable")
+    for words in (
+        ("run", "-d", "--name", "light", *options, image, "sleep", "100"),
+        ("healthcheck", "run", "light"),
+        ("inspect", "light"),
+        ("stop", "-t", "0", "light"),
+        ("start", "light"),
+        ("ps",),
+    ):
+        modules, done = loaded_by(rl, *words)
+        assert done.returncode == 0, (words, done.stderr)
+        assert_light(modules)
+
+
 def test_help_does_not_load_pydantic(rl: Rootless) -> None:
     modules, done = loaded_by(rl, "run", "--help")
     assert done.returncode == 0
