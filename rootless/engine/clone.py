@@ -52,7 +52,9 @@ def clone(
         {key: value for key, value in loads(original.request).items() if key not in _OWN}
     )
     request.name = name or _name_after(store, original.name)
-    request.image = image or _image_of(store, original)
+    if image or not request.rootfs:
+        request.image = image or _image_of(store, original)
+        request.rootfs = False
     request.create_command = words
     request.display = display
     return Cloned(create(store, request), original.id)

@@ -10,6 +10,7 @@ from rootless.engine.bundle import COPY_UP, write_config, write_new
 from rootless.errors import ConflictError, NotFoundError, UsageError
 from rootless.faults import step
 from rootless.jsontext import dumps
+from storage.drivers import VFS
 from storage.events import emit
 from storage.layer_names import layer_names
 from storage.lookup import find_image
@@ -30,13 +31,14 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 class Draft:
     """A container that has been checked and is not written yet.
 
-    `config`: the OCI configuration without the mounts of /etc. `volumes`: as `volumes.Planned`. `network`: (mode,
-    options). `layers`: the names of the image's layers below layers/, lowest first. `mounted`: diffIDs of the images
-    that it mounts. `secrets`: id and data of those that it gets.
+    `config`: the OCI configuration without the mounts of /etc. `driver`: that of its files. `volumes`: as
+    `volumes.Planned`. `network`: (mode, options). `layers`: the names of the image's layers below layers/, lowest
+    first. `mounted`: diffIDs of the images that it mounts. `secrets`: id and data of those that it gets.
     """
 
     __slots__ = (
         "config",
+        "driver",
         "hostname",
         "id",
         "image",
@@ -57,6 +59,7 @@ class Draft:
         self.hostname = request.hostname or (os.uname().nodename if request.uts == "host" else container_id[:12])
         self.network = networking.parse_mode(request.network)
         self.ports: list[Port] = []
+        self.driver = ""
         self.config: dict[str, Any] = {}
         self.inspected_mounts: list[dict[str, Any]] = []
         self.layers: list[str] = []
@@ -104,7 +107,12 @@ def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft
         from rootless.engine import lifespan
 
         lifespan.settle(store, request)
-    image = resolve_image(store, request)
+    if request.rootfs:
+        from rootless.engine.directory import stand_in
+
+        image = stand_in(request)
+    else:
+        image = resolve_image(store, request)
     settings: dict[str, Any] = image.config.get("config") or {}
     draft = Draft(new_id(), request, image)
     if request.env or request.env_file:
@@ -150,6 +158,7 @@ def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft
     if copied:
         draft.config["annotations"][COPY_UP] = "\n".join(copied)
     draft.layers = layer_names(store, image.diff_ids)
+    draft.driver = VFS if request.rootfs else store.driver
     return draft
 
 
@@ -257,7 +266,7 @@ def write(store: Store, draft: Draft, monitor: tuple[int, int, str] = (0, 0, "")
         "ports": dumps([port.plain() for port in draft.ports]),
         "labels": _storable(dumps(_labels(request, settings))),
         "auto_remove": int(request.rm),
-        "driver": store.driver,
+        "driver": draft.driver,
         "network": networking.as_column(*draft.network),
         "restart": request.restart or "",
     }
@@ -341,7 +350,12 @@ def make_directory(store: Store, draft: Draft) -> int:
     directory = store.layout.container(draft.id)
     os.mkdir(directory, 0o700)
     os.mkdir(directory + "/merged", 0o700)
-    prepare(store.driver, store.layout, directory, draft.layers, store.user_namespace)
+    if draft.request.rootfs:
+        from rootless.engine.directory import link
+
+        link(directory, draft.request.image)
+    else:
+        prepare(draft.driver, store.layout, directory, draft.layers, store.user_namespace)
     if draft.volumes:
         from storage.volumes import make_volume_directory
 

@@ -78,7 +78,7 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
         "Image": container.image_id,
         "ImageDigest": _image_digest(store, container),
         "ImageName": container.image_name,
-        "Rootfs": "",
+        "Rootfs": request["image"] if request.get("rootfs") else "",
         "Pod": "",
         "ResolvConfPath": _live(store, container, "resolv.conf"),
         "HostnamePath": _live(store, container, "hostname"),

@@ -61,7 +61,7 @@ def new_container(
             whole = True
             step("directory")
             starter.launch(
-                draft.id, store.driver, draft.config, draft.layers, request, request.name or "", options, draft.ports
+                draft.id, draft.driver, draft.config, draft.layers, request, request.name or "", options, draft.ports
             )
             log = open_log(store, draft.id, request)
             starter.logging = sink_plan(store, draft.id, request)

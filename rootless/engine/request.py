@@ -59,6 +59,7 @@ _FLAGS = (
     "replace",
     "rm",
     "rmi",
+    "rootfs",  # what stands in place of the image is a directory
     "tty",
     "unsetenv_all",
 )
@@ -239,6 +240,7 @@ class CreateRequest:
         restart: str | None
         rm: bool
         rmi: bool
+        rootfs: bool
         secret: list[str]
         security_opt: list[str]
         shm_size: str | None

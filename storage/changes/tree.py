@@ -41,7 +41,8 @@ def container_tree(store: Store, driver: str, directory: str, below: Tree) -> Tr
     else:
         try:
             copied = os.stat(f"{directory}/{COPIED}").st_mtime_ns
-            return replace(below, directories=((directory + "/rootfs", False),), copied=copied)
+            files = os.path.realpath(directory + "/rootfs")  # a link, where they are a directory of the user's
+            return replace(below, directories=((files, False),), copied=copied)
         except FileNotFoundError:
             pass
     raise StorageError(f"reading the files of {os.path.basename(directory)[:12]}: a crash has left it half made")

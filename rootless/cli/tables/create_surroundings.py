@@ -22,6 +22,7 @@ SURROUNDINGS = (
     Option("--no-hosts", BOOL, "Leave the image's /etc/hosts alone"),
     Option("--pid", STR, "Whose processes it sees: private", metavar="WHOSE"),
     Option("--publish-all -P", BOOL, "Publish every port that the image or --expose names, at one that is free"),
+    Option("--rootfs", BOOL, "Use a directory as root file system: name it in place of the image"),
     Option("--sysctl", CSV, "Set a kernel setting of the container's own", metavar="NAME=VALUE"),
     Option("--uts", STR, "Whose host name it has: private or host", metavar="WHOSE"),
 )
