@@ -153,6 +153,7 @@ def test_every_flag_is_one_that_podman_has_or_ours_by_intent() -> None:
 
     own = {("pull", "--policy")}  # newer than 5.4
     own |= {("system check", "--format"), ("system prune", "--blobs")}
+    own |= {("create", "--domainname"), ("run", "--domainname"), ("secret create", "--ignore")}  # Docker's; newer
     hidden = {"--net", "--dns-opt", "--timeout"}  # Docker's spellings, which Podman takes without listing them
     for name in NAMES:
         for option in command_named(name).options:

@@ -81,6 +81,7 @@ TABLE = {
         (
             *_SHARED,
             *lifespan.RUN_ONLY,
+            *create_process.RUN_ONLY,
             Option("--detach -d", BOOL, "Leave it running and print its id"),
             Option("--detach-keys", STR, "Keys that leave a terminal without ending the container", metavar="KEYS"),
             Option("--preserve-fd", CSV, "Give it this open descriptor too", metavar="NUMBER"),

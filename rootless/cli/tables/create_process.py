@@ -29,9 +29,6 @@ PROCESS = (
         "--oom-score-adj", INT, "How readily it is killed when memory is short, from -1000 to 1000", metavar="NUMBER"
     ),
     Option(
-        "--passwd", BOOL, "Add a user that is given by number to /etc/passwd, where it lacks one (default: yes)", None
-    ),
-    Option(
         "--passwd-entry",
         STR,
         "The line for such a user; $USERNAME, $UID, $GID, $NAME, $HOME are filled in",
@@ -50,4 +47,10 @@ PROCESS = (
     Option("--unsetenv", LIST, "Take a variable of the image's away", metavar="NAME"),
     Option("--unsetenv-all", BOOL, "Take all variables away that are not asked for here"),
     Option("--user -u", STR, "Run as this user", metavar="USER[:GROUP]"),
+)
+
+RUN_ONLY = (
+    Option(
+        "--passwd", BOOL, "Add a user that is given by number to /etc/passwd, where it lacks one (default: yes)", None
+    ),
 )

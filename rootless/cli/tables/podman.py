@@ -122,7 +122,7 @@ _FLAGS = {
     "image unmount": "all/a force/f",
     "image prune": "all/a build-cache external filter force/f",
     "container prune": "filter force/f",
-    "secret create": "driver/d driver-opts env ignore label/l replace",
+    "secret create": "driver/d driver-opts env label/l replace",
     "secret inspect": "format/f pretty showsecret",
     "secret ls": "filter/f format noheading/n quiet/q",
     "secret rm": "all/a ignore/i",
