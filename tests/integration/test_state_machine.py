@@ -12,12 +12,20 @@ from subprocess import CompletedProcess
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.support.command import Rootless, wait_until
 from tests.support.leaks import assert_nothing_left
 
 NAMES = st.sampled_from(["one", "two", "three"])
+ONES = st.integers(0, 11)
 SERVER = ("sh", "-c", "trap 'exit 7' TERM; sleep 600 & wait")  # ends with 7 when it is told to
 ONE_SHOT = ("sh", "-c", "echo once; exit 5")
 SIGTERM_BIT = 1 << 14
@@ -37,12 +45,21 @@ class Model:
     told: bool = False
 
 
+def some(machine: Containers) -> bool:
+    return bool(machine.known)
+
+
 class Containers(RuleBasedStateMachine):
     def __init__(self, rl: Rootless, image: str) -> None:
         super().__init__()
         self.rl = rl
         self.image = image
         self.known: dict[str, Model] = {}
+
+    def one(self, which: int) -> str:
+        """Mostly the name of a container that is there."""
+        names = sorted(self.known)
+        return names[which % len(names)] if which < 11 and names else "three"
 
     def teardown(self) -> None:
         self.rl("rm", "-f", "-a", "-t", "0")
@@ -77,10 +94,17 @@ class Containers(RuleBasedStateMachine):
 
     # Making
 
+    @initialize()
+    def begin(self) -> None:
+        self.run("one", True, False)
+        self.create("two", True)
+
+    @precondition(lambda machine: len(machine.known) < 3)
     @rule(name=NAMES, server=st.booleans())
     def create(self, name: str, server: bool) -> None:
         self._make(name, server, False, "create")
 
+    @precondition(lambda machine: len(machine.known) < 3)
     @rule(name=NAMES, server=st.sampled_from([True, True, False]), removed=st.booleans())
     def run(self, name: str, server: bool, removed: bool) -> None:
         if self._make(name, server, removed and server, "run", "-d"):
@@ -96,8 +120,10 @@ class Containers(RuleBasedStateMachine):
         self.known[name] = Model(self.do(*words).stdout.strip(), server, removed)
         return True
 
-    @rule(old=NAMES, new=NAMES)
-    def rename(self, old: str, new: str) -> None:
+    @precondition(some)
+    @rule(which=ONES, new=NAMES)
+    def rename(self, which: int, new: str) -> None:
+        old = self.one(which)
         possible = old in self.known and new not in self.known
         self.do("rename", old, new, code=0 if possible else 125)
         if possible:
@@ -105,8 +131,10 @@ class Containers(RuleBasedStateMachine):
 
     # Running
 
-    @rule(name=NAMES)
-    def init(self, name: str) -> None:
+    @precondition(some)
+    @rule(which=ONES)
+    def init(self, which: int) -> None:
+        name = self.one(which)
         model = self.known.get(name)
         if model is None or model.state not in (CREATED, EXITED):
             self.do("init", name, code=125)
@@ -114,8 +142,10 @@ class Containers(RuleBasedStateMachine):
         self.do("init", name)
         model.before, model.state = model.state, INITIALIZED
 
-    @rule(name=NAMES)
-    def start(self, name: str) -> None:
+    @precondition(some)
+    @rule(which=ONES)
+    def start(self, which: int) -> None:
+        name = self.one(which)
         model = self.known.get(name)
         if model is None or model.state == PAUSED:
             self.do("start", name, code=125)
@@ -124,15 +154,19 @@ class Containers(RuleBasedStateMachine):
         if model.state != RUNNING:
             self.runs(name)
 
-    @rule(name=NAMES)
-    def start_attached(self, name: str) -> None:
+    @precondition(some)
+    @rule(which=ONES)
+    def start_attached(self, which: int) -> None:
+        name = self.one(which)
         model = self.known.get(name)
         if model is not None and not model.server and model.state != RUNNING:
             assert self.do("start", "-a", name, code=5).stdout == "once\n"
             self.ended(name, 5)
 
-    @rule(name=NAMES)
-    def restart(self, name: str) -> None:
+    @precondition(some)
+    @rule(which=ONES)
+    def restart(self, which: int) -> None:
+        name = self.one(which)
         model = self.known.get(name)
         if model is None or model.state == PAUSED:
             self.do("restart", "-t", "0", name, code=125)
@@ -140,16 +174,20 @@ class Containers(RuleBasedStateMachine):
             self.do("restart", "-t", "0", name)
             self.runs(name)
 
-    @rule(name=NAMES, code=st.sampled_from([0, 3, 255]))
-    def execute(self, name: str, code: int) -> None:
+    @precondition(some)
+    @rule(which=ONES, code=st.sampled_from([0, 3, 255]))
+    def execute(self, which: int, code: int) -> None:
+        name = self.one(which)
         model = self.known.get(name)
         runs = model is not None and model.state == RUNNING
         self.do("exec", name, "sh", "-c", f"exit {code}", code=code if runs else 125)
 
     # Ending
 
-    @rule(name=NAMES, at_once=st.booleans())
-    def stop(self, name: str, at_once: bool) -> None:
+    @precondition(some)
+    @rule(which=ONES, at_once=st.booleans())
+    def stop(self, which: int, at_once: bool) -> None:
+        name = self.one(which)
         model = self.known.get(name)
         words = ("stop", *(("-t", "0") if at_once else ()), name)
         if model is None or model.state == PAUSED:
@@ -161,8 +199,10 @@ class Containers(RuleBasedStateMachine):
         elif model.state == INITIALIZED:
             model.state = model.before
 
-    @rule(name=NAMES, signal=st.sampled_from(["KILL", "TERM", "CONT"]))
-    def kill(self, name: str, signal: str) -> None:
+    @precondition(some)
+    @rule(which=ONES, signal=st.sampled_from(["KILL", "TERM", "CONT"]))
+    def kill(self, which: int, signal: str) -> None:
+        name = self.one(which)
         model = self.known.get(name)
         words = ("kill", "-s", signal, name)
         if model is None or model.state not in (RUNNING, PAUSED) or (model.state == PAUSED and signal == "CONT"):
@@ -181,8 +221,10 @@ class Containers(RuleBasedStateMachine):
         wait_until(lambda: _state_of(self.rl, identity) in ("", EXITED), what="the end")
         self.ended(name, 7)
 
-    @rule(name=NAMES, force=st.booleans())
-    def remove(self, name: str, force: bool) -> None:
+    @precondition(lambda machine: len(machine.known) > 1)
+    @rule(which=ONES, force=st.booleans())
+    def remove(self, which: int, force: bool) -> None:
+        name = self.one(which)
         model = self.known.get(name)
         if force:
             self.do("rm", "-f", "-t", "0", name)
@@ -195,6 +237,7 @@ class Containers(RuleBasedStateMachine):
             self.do("rm", name)
             del self.known[name]
 
+    @precondition(lambda machine: len(machine.known) == 3)
     @rule()
     def prune(self) -> None:
         gone = {model.id for model in self.known.values() if model.state in (CREATED, EXITED)}
@@ -203,16 +246,20 @@ class Containers(RuleBasedStateMachine):
 
     # Pausing
 
-    @rule(name=NAMES)
-    def pause(self, name: str) -> None:
+    @precondition(some)
+    @rule(which=ONES)
+    def pause(self, which: int) -> None:
+        name = self.one(which)
         model = self.known.get(name)
         possible = model is not None and model.state == RUNNING
         self.do("pause", name, code=0 if possible else 125)
         if possible:
             self.known[name].state = PAUSED
 
-    @rule(name=NAMES)
-    def unpause(self, name: str) -> None:
+    @precondition(some)
+    @rule(which=ONES)
+    def unpause(self, which: int) -> None:
+        name = self.one(which)
         model = self.known.get(name)
         if model is None or model.state != PAUSED:
             self.do("unpause", name, code=125)
@@ -227,6 +274,7 @@ class Containers(RuleBasedStateMachine):
 
     # All of them, and questions
 
+    @precondition(some)
     @rule(verb=st.sampled_from(["pause", "unpause", "stop", "kill"]))
     def everything(self, verb: str) -> None:
         suits = {"pause": (RUNNING,), "unpause": (PAUSED,), "stop": (RUNNING, INITIALIZED), "kill": (RUNNING, PAUSED)}
@@ -244,8 +292,10 @@ class Containers(RuleBasedStateMachine):
             else:
                 self.ended(name, 137)
 
-    @rule(name=NAMES)
-    def wait(self, name: str) -> None:
+    @precondition(some)
+    @rule(which=ONES)
+    def wait(self, which: int) -> None:
+        name = self.one(which)
         model = self.known.get(name)
         if model is None:
             self.do("wait", name, code=125)
@@ -254,8 +304,10 @@ class Containers(RuleBasedStateMachine):
         else:
             self.do("wait", "--condition", f"{model.state},removing", name)
 
-    @rule(name=NAMES)
-    def exists(self, name: str) -> None:
+    @precondition(some)
+    @rule(which=ONES)
+    def exists(self, which: int) -> None:
+        name = self.one(which)
         done = self.rl("container", "exists", name, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0 if name in self.known else 1, "", "")
 
@@ -291,8 +343,8 @@ def test_containers_do_as_the_model_says(rl: Rootless, image: str) -> None:
     run_state_machine_as_test(
         lambda: Containers(rl, image),  # type: ignore[arg-type]  # anything that makes one will do
         settings=settings(
-            max_examples=more or 6,
-            stateful_step_count=60 if more else 35,
+            max_examples=more or 30,
+            stateful_step_count=60 if more else 22,
             derandomize=not more,
             database=None,
             deadline=None,
