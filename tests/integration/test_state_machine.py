@@ -343,7 +343,7 @@ def test_containers_do_as_the_model_says(rl: Rootless, image: str) -> None:
     run_state_machine_as_test(
         lambda: Containers(rl, image),  # type: ignore[arg-type]  # anything that makes one will do
         settings=settings(
-            max_examples=more or 30,
+            max_examples=more or 18,
             stateful_step_count=60 if more else 22,
             derandomize=not more,
             database=None,
