@@ -53,7 +53,8 @@ def test_making_listing_and_removing(fresh: Rootless, tmp_path: Path) -> None:
     assert "Name:" in rl.out("secret", "inspect", "--pretty", "second")
     assert rl("secret", "exists", "first").returncode == 0
     assert rl("secret", "exists", "none", check=False).returncode == 1
-    assert rl("secret", "rm", "none", check=False).returncode == 1
+    assert rl("secret", "rm", "none", check=False).returncode == 125
+    assert rl("secret", "rm", "--ignore", "none").stdout == ""
     assert rl.out("secret", "rm", "first") == first
     assert rl.out("secret", "rm", "--all") == second
     assert rl.out("secret", "ls", "-n") == ""

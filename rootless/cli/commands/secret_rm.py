@@ -11,17 +11,13 @@ from storage.secrets import find_secret, list_secrets, remove_secret
 
 
 def command(settings: Settings, opts: Opts) -> int:
-    """Print the id of each that has gone. Exit code 1 where one was not there."""
+    """Print the id of each that has gone."""
     if bool(opts.secrets) == opts.all:
         raise UsageError("secret rm: name secrets, or give --all" + (" - not both" if opts.all else ""))
     store = settings.store()
 
     def remove(reference: str) -> None:
-        try:
-            secret = find_secret(store, reference)
-        except NotFoundError as error:
-            error.exit_code = 1
-            raise
+        secret = find_secret(store, reference)
         remove_secret(store, secret)
         lines([secret.id])
 
