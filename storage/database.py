@@ -137,9 +137,7 @@ class transaction:
     def __enter__(self) -> Connection:
         room = os.statvfs(self.connection.path)
         if room.f_bavail * room.f_frsize < _LITTLE_ROOM:
-            from storage.reserve import release
-
-            release(self.connection.path)
+            self.connection.make_room(begin_anew=True)
         if self.durable:
             self.connection.execute("PRAGMA synchronous=FULL")
         self.connection.execute("BEGIN IMMEDIATE")

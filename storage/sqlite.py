@@ -49,17 +49,35 @@ class Connection(_sqlite3.Connection):
             raise
         except Error as error:
             # Where a transaction was rolled back by that, it cannot be gone on with.
-            if self._made_room(error) and self.in_transaction == before:
-                return self.execute(sql, parameters)
+            if self.in_transaction == before and _is_full(error):
+                if self.make_room(begin_anew=not before):
+                    return self.execute(sql, parameters)
+                if not before:
+                    return self._once_more(sql, parameters)
             raise explain(error, self.path) from None
 
-    def _made_room(self, error: Exception) -> bool:
-        """Whether the disk was full and is not quite so any more."""
-        if not (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_FULL"):
-            return False
+    def make_room(self, begin_anew: bool) -> bool:
+        """On a full disk: let go of the reserve; whether there was any. Where there is none the log is written back
+        instead (`begin_anew`), so that it is begun anew in the room that it has: changes of rows then need no more.
+        """
         from storage.reserve import release
 
-        return release(self.path)
+        if release(self.path):
+            return True
+        if begin_anew:
+            try:
+                super().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            except Error:
+                pass  # the database has grown: what is done next says that the disk is full
+        return False
+
+    def _once_more(self, sql: str, parameters: Any) -> Cursor:
+        try:
+            return super().execute(sql, parameters)
+        except IntegrityError:
+            raise
+        except Error as error:
+            raise explain(error, self.path) from None
 
     def executemany(self, sql: str, parameters: Any) -> Cursor:
         try:
@@ -68,6 +86,10 @@ class Connection(_sqlite3.Connection):
             raise
         except Error as error:
             raise explain(error, self.path) from None
+
+
+def _is_full(error: Exception) -> bool:
+    return (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_FULL")
 
 
 def connect(path: str) -> Connection:

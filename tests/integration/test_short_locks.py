@@ -71,7 +71,7 @@ def others(rl: Rootless, image: str) -> None:
 @pytest.fixture
 def slow_image(registry: Registry, faulty: Faulty) -> str:
     """A name whose layer comes a byte at a time."""
-    layers = small("slow")
+    layers = small(1)
     registry.push("slow/app", layers)
     faulty.rule("/blobs/" + layers.layers[0].digest, dribble(faulty, 0.5, 1), times=-1)
     return f"{faulty.host}/slow/app"
@@ -133,7 +133,7 @@ def test_the_locks_of_the_dead_are_free(
     fresh: Rootless, busybox: Path, image: str, registry: Registry, words: tuple[str, ...], step: str
 ) -> None:
     fresh("load", "-q", "-i", str(busybox))
-    registry.push("quick/app", small("quick"))
+    registry.push("quick/app", small(2))
     quick = f"{registry.host}/quick/app"
     fresh("run", "-d", "--name", "busy", *NONE, image, *IGNORES)
     wait_until(lambda: fresh.out("logs", "busy") == "ready")

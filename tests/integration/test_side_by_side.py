@@ -12,6 +12,10 @@ import pytest
 from tests.support.command import Rootless, wait_until
 from tests.support.images import NAME
 from tests.support.leaks import assert_nothing_left
+from tests.support.pulling import OPEN, registry, small
+from tests.support.registry import Registry
+
+__all__ = ["registry"]
 
 NONE = ("--network", "none")
 
@@ -41,12 +45,15 @@ def test_thirty_two_exit_codes_are_kept_apart(rl: Rootless, image: str) -> None:
     assert [found["State"]["ExitCode"] for found in recorded] == list(range(32))
 
 
-@pytest.mark.parametrize("options", [("-d",), ("-d", "--rm"), ("--rm",)], ids=" ".join)
-def test_of_twenty_runs_with_one_name_exactly_one_wins(rl: Rootless, image: str, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("count", "options"), [(20, ("-d",)), (20, ("-d", "--rm")), (100, ("--rm",))], ids=str)
+def test_of_many_runs_with_one_name_exactly_one_wins(
+    rl: Rootless, image: str, count: int, options: tuple[str, ...]
+) -> None:
     processes = [
-        rl.popen("run", *options, "--name", "unique", *NONE, image, "sh", "-c", "echo won; sleep 60") for _ in range(20)
+        rl.popen("run", *options, "--name", "unique", *NONE, image, "sh", "-c", "echo won; sleep 1000")
+        for _ in range(count)
     ]
-    wait_until(lambda: sum(process.poll() is not None for process in processes) >= 19, 60)
+    wait_until(lambda: sum(process.poll() is not None for process in processes) >= count - 1, 90)
     wait_until(lambda: rl("logs", "unique", check=False).stdout == "won\n")
     assert len(rl.out("ps", "-aq").split()) == 1
     rl("kill", "unique")
@@ -55,7 +62,7 @@ def test_of_twenty_runs_with_one_name_exactly_one_wins(rl: Rootless, image: str,
         code, _, error = finish(process)
         codes.append(code)
         assert ('"unique" is already in use' in error) == (code == 125), error
-    assert sorted(codes) == sorted([125] * 19 + [0 if "-d" in options else 137])
+    assert sorted(codes) == sorted([125] * (count - 1) + [0 if "-d" in options else 137])
     if "--rm" in options:
         wait_until(lambda: rl.out("ps", "-aq") == "")
     else:
@@ -162,3 +169,44 @@ def test_removed_by_all_and_by_name_while_it_removes_itself(rl: Rootless, image:
         assert [finish(process)[0] for process in processes] == [0, 0, 0]
         wait_until(lambda: rl.out("ps", "-aq") == "")
     assert_nothing_left(rl.place, rl.root, rl.runroot)
+
+
+def test_everything_that_removes_beside_everything_that_makes(fresh: Rootless, busybox: Path) -> None:
+    """`run` beside `rm -a`, all prunes and another load: who is refused is told why, and the store is whole."""
+    fresh("load", "-q", "-i", str(busybox))
+    fresh("run", "-d", "--name", "stays", *NONE, NAME, "sleep", "1000")
+    makers = [fresh.popen("run", *NONE, NAME, "true") for _ in range(12)]
+    makers += [fresh.popen("run", "--rm", "-v", f"v{n}:/v", *NONE, NAME, "touch", "/v/x") for n in range(4)]
+    removers = [
+        fresh.popen(*words)
+        for words in (
+            ("rm", "-a"),
+            ("container", "prune", "-f"),
+            ("system", "prune", "-f"),
+            ("image", "prune", "-a", "-f"),
+            ("volume", "prune", "-f"),
+            ("load", "-q", "-i", str(busybox)),
+        )
+    ]
+    for process in makers:
+        code, _, error = finish(process)
+        assert code == 0 or (code in (125, 137) and "Error: " in error and "internal" not in error), (code, error)
+    for words, process in zip(("rm", "container", "system", "image", "volume", "load"), removers, strict=True):
+        code, _, error = finish(process)
+        assert "internal" not in error
+        assert code == 0 or (words == "rm" and code == 2 and "running" in error), (words, error)
+    assert fresh.status("stays") == "running"
+    fresh("rm", "-f", "-a", "-t", "0")
+    assert fresh("system", "check").returncode == 0
+    assert fresh.out("run", "--rm", *NONE, NAME, "echo", "whole") == "whole"
+    assert_nothing_left(fresh.place, fresh.root, fresh.runroot)
+
+
+def test_many_pulls_of_one_image_all_succeed(fresh: Rootless, registry: Registry) -> None:
+    packed = small(7)
+    registry.push("many/app", packed)
+    pulls = [fresh.popen("pull", "-q", OPEN, f"{registry.host}/many/app") for _ in range(12)]
+    assert [finish(process) for process in pulls] == [(0, packed.id + "\n", "")] * 12
+    assert len(list((fresh.root / "layers").iterdir())) == len(set(packed.diff_ids))
+    assert fresh("system", "check").returncode == 0
+    assert_nothing_left(fresh.place, fresh.root, fresh.runroot)

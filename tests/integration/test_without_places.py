@@ -177,6 +177,52 @@ def test_a_disk_that_a_container_has_filled_can_be_emptied(
     assert "No space left on device" in errors
 
 
+def test_the_lifecycle_of_containers_on_a_disk_that_is_full(
+    fresh: Rootless, tmp_path: Path, busybox: Path, image: str
+) -> None:
+    """What runs is looked at, stopped and removed; what cannot be started is refused and stays as it was."""
+    fresh.root.mkdir()
+    host = OddHost(fresh, tmp_path / "hosts", prepare=small_disk(fresh.root, "72m"))
+    _, output, errors = host.script(f"""
+        rootless load -q -i {busybox} >/dev/null
+        rootless run -d --network none --name runs {image} sleep 1000 >/dev/null
+        rootless run -d --rm --network none --name goes {image} sleep 1000 >/dev/null
+        rootless run --network none --name ran {image} true
+        rootless create --network none --name made {image} echo works >/dev/null
+        cat /dev/zero > {fresh.root}/full 2>/dev/null
+        for n in 0 1 2 3 4 5 6 7 8 9; do echo > {fresh.root}/full$n; done 2>/dev/null
+        rootless ps -a --format '{{{{.Names}}}} {{{{.State}}}}' | sort; echo listed
+        rootless exec runs echo entered
+        rootless create --network none --name last {image} >/dev/null 2>&1  # has what was kept for this day
+        cat /dev/zero > {fresh.root}/full-again 2>/dev/null
+        rootless create --network none --name more {image}; echo created $?
+        rootless start -a made; echo started $?
+        rootless stop -t 0 runs goes; echo stopped $?
+        rootless rm -f -t 0 runs ran; echo removed $?
+        rm {fresh.root}/full*
+        rootless ps -a --format '{{{{.Names}}}} {{{{.State}}}}' | grep -v last | sort
+        rootless rm -f made; echo removed $?
+        rootless run --rm --network none {image} echo works
+        rootless rm -a -f >/dev/null
+        ls {fresh.root}/containers {fresh.root}/tmp {fresh.runroot}/containers | grep -v :
+    """)
+    assert "internal error" not in errors, errors
+    lines = [line for line in output.splitlines() if line]
+    assert lines[:7] == [
+        "goes running",
+        "made created",
+        "ran exited",
+        "runs running",
+        "listed",
+        "entered",
+        "created 125",
+    ], errors
+    assert "stopped 0" in lines, errors
+    assert lines.count("removed 0") == 2, errors
+    assert lines[-1] == "works", errors
+    assert "No space left on device" in errors
+
+
 def test_a_disk_without_inodes_refuses_and_can_be_emptied(
     fresh: Rootless, tmp_path: Path, busybox: Path, image: str
 ) -> None:
