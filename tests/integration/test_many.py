@@ -1,4 +1,4 @@
-"""Very many containers at once. The number is ROOTLESS_TEST_MANY, 60 if it is not set; 500 take a minute or two."""
+"""Very many containers at once. The number is ROOTLESS_TEST_MANY, 60 if it is not set; 1,000 take a minute or two."""
 
 from __future__ import annotations
 
