@@ -24,7 +24,9 @@ def explain(error: TyperException) -> UsageError:
         return _unknown_option(prefix, name, error.option_name, context)
     if isinstance(error, exceptions.MissingParameter):
         missing = error.param.human_readable_name if error.param is not None else "an argument"
-        return UsageError(f"{prefix}{missing.strip('[]')} is missing", _see(path, context))
+        if missing.startswith("[") and missing.endswith("]"):
+            missing = missing[1:-1]
+        return UsageError(f"{prefix}{missing} is missing", _see(path, context))
     if isinstance(error, exceptions.BadOptionUsage):
         return UsageError(f"{prefix}{error.option_name} needs a value", f"see: {path} --help")
     if isinstance(error, exceptions.BadParameter):
@@ -59,8 +61,10 @@ def _unknown_option(prefix: str, name: str, option: str, context: Any) -> UsageE
     if knows(name, option):
         return UsageError(f"{prefix}{option} is not supported yet", f"see: {path} --help")
     names = [flag for param in context.command.get_params(context) for flag in param.opts if flag.startswith("--")]
-    close = get_close_matches(option, names, n=1, cutoff=0.65) if option.startswith("--") else []
-    hint = f"did you mean {close[0]}?" if close else f"see: {path} --help"
+    # Compared without their dashes, which would make strangers alike; the first letter is seldom mistyped.
+    alike = [name[2:] for name in names if name[:3] == option[:3]]
+    close = get_close_matches(option[2:], alike, n=1, cutoff=0.65)
+    hint = f"did you mean --{close[0]}?" if close else f"see: {path} --help"
     return UsageError(f"{prefix}unknown flag {option}", hint)
 
 
@@ -73,7 +77,7 @@ def unknown_command(noun: str, word: str, after: str = "") -> UsageError:
         name = f"{name} {after}"
     if knows_command(name):
         return UsageError(f"{name}: this command is not supported yet", f"see: {f'rootless {noun}'.strip()} --help")
-    close = get_close_matches(word, [*NOUNS[noun]] if noun else [*VERBS, *NOUNS], n=2, cutoff=0.6)
+    close = get_close_matches(word, [*NOUNS[noun]] if noun else [*VERBS, *NOUNS], n=2, cutoff=0.65)
     meant = " or ".join(f"{noun} {name}".strip() for name in close)
     hint = f"did you mean {meant}?" if meant else f"see: {f'rootless {noun}'.strip()} --help"
     return UsageError(f"unknown command {name!r}", hint)
