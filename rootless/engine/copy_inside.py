@@ -11,6 +11,7 @@ from typing import Any
 
 from rootless.engine import records
 from rootless.engine.bundle import COPY_UP, read_config
+from rootless.engine.mount_marks import refuse_mounted
 from rootless.engine.mounted import rootfs_of
 from rootless.engine.records import Container
 from rootless.engine.recover import find, need_here, settled
@@ -20,6 +21,7 @@ from rootless.kernel.files import lock_file
 from rootless.kernel.namespaces import open_namespace
 from rootless.kernel.pidfd import open_if_same
 from rootless.kernel.userns import Child, UserNamespace
+from storage.drivers import WHOLE
 from storage.store import Store
 
 _PATIENCE = 60.0  # seconds
@@ -116,6 +118,8 @@ class Inside:
 
     def _of_stopped(self, container: Container, config: dict[str, Any], writable: bool) -> None:
         store = self._store
+        if writable and container.driver not in WHOLE:
+            refuse_mounted(store.layout.container(container.id), container.name, "copying into")
         mounts = [mount for mount in config["mounts"] if _holds_files(mount)]
         images: list[tuple[dict[str, Any], str]] = []
         if mounts:

@@ -5,6 +5,8 @@ The process that becomes pid 1 is cloned first; what is needed to make the conta
 
 from __future__ import annotations
 
+import os
+
 from rootless.engine import networking
 from rootless.engine.logplace import open_log, sink_plan, takes_streams
 from rootless.engine.start import Starter
@@ -127,7 +129,12 @@ def existing_container(
             starter.abort()
             raise
         try:
-            config = read_config(store.layout.container(container.id))
+            directory = store.layout.container(container.id)
+            if os.path.lexists(f"{directory}/mounted"):
+                from rootless.engine.mount_marks import refuse_mounted
+
+                refuse_mounted(directory, container.name, "starting")
+            config = read_config(directory)
             ports = _ports_again(container)
             layers = layer_names(store, records.layers_of(store.db, container.id))
             options = network.get("options", "")

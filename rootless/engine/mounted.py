@@ -12,7 +12,9 @@ from typing import Any
 
 from rootless.engine.events import container_event
 from rootless.engine.records import Container, layers_of
-from rootless.errors import ConflictError, RootlessError
+from rootless.engine.recover import find
+from rootless.errors import ConflictError, NotFoundError, RootlessError
+from rootless.kernel.files import lock_file
 from rootless.kernel.libc import SyscallError
 from rootless.kernel.mounts import MNT_DETACH, MS_BIND, MS_RDONLY, MS_REMOUNT, mount, umount
 from rootless.paths import make_private
@@ -79,19 +81,44 @@ def unmount_image(store: Store, image_id: str, force: bool) -> None:
 def mount_container(store: Store, container: Container, tell: object) -> str:
     """Mount a container's root file system unless it is mounted; where.
 
-    One that runs on an overlay is mounted read-only, as two overlays may not write to one directory; `tell` says so.
+    One that runs on an overlay, or is mounted elsewhere, is mounted read-only, as two overlays may not write to one
+    directory; `tell` says so.
     """
     directory = store.layout.container(container.id)
     path = f"{directory}/merged"
     if path in _mount_points():
         return path
-    running = container.alive and container.driver not in WHOLE
-    plan = rootfs_of(store, container, running)
-    if running and callable(tell):
-        tell(f"{container.name} is running: mounted read-only")
-    mount_rootfs(plan, path)
+    if container.driver in WHOLE:
+        mount_rootfs(rootfs_of(store, container, False), path)
+    else:
+        _mount_overlay(store, container, path, tell)
     container_event(store, container, "mount")
     return path
+
+
+def _mount_overlay(store: Store, container: Container, path: str, tell: object) -> None:
+    from rootless.engine.mount_marks import mark, mounted_by
+
+    directory = os.path.dirname(path)
+    why = ""
+    fd = os.open(f"{directory}/config.json", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        try:
+            if not lock_file(fd, exclusive=True, blocking=False):
+                why = "is running" if find(store, container.id).alive else "is in use"
+        except OSError:  # a file system without locks
+            why = "is running" if find(store, container.id).alive else ""
+        if not why and mounted_by(directory):
+            why = "is mounted elsewhere"
+        if not why:
+            mark(directory)
+        mount_rootfs(rootfs_of(store, container, bool(why)), path)
+    except FileNotFoundError:
+        raise NotFoundError(f"container {container.name}: its files are not there (any more)") from None
+    finally:
+        os.close(fd)
+    if why and callable(tell):
+        tell(f"{container.name} {why}: mounted read-only")
 
 
 def rootfs_of(store: Store, container: Container, read_only: bool) -> dict[str, Any]:

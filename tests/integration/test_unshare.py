@@ -133,3 +133,33 @@ def test_a_container_that_was_started_inside_is_reached_from_outside(rl: Rootles
     inside(rl, "rootless run -d --name c --network none busybox sleep 60")
     assert rl.out("exec", "c", "id", "-u") == "0"
     rl("rm", "-f", "-t", "0", "c")
+
+
+def test_what_is_mounted_writable_is_written_by_nobody_else(rl: Rootless, image: str) -> None:
+    """Two overlays on one upper directory are undefined: while one namespace has it, start, cp and others stay off."""
+    rl("create", "--name", "c", *NONE, image, "cat", "/new")
+    script = """
+        path=$(rootless mount c)
+        echo first > $path/new
+        ! rootless start c || exit 3
+        ! echo x | rootless cp - c:/ || exit 4
+        echo ready; read line
+    """
+    path = f"{os.path.dirname(executable())}:{rl.environment['PATH']}"
+    other = rl.popen("unshare", "sh", "-ec", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PATH": path})
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline().strip() == b"ready"
+        refused = rl("start", "c", check=False)
+        assert refused.returncode == 125
+        assert "its files are mounted" in refused.stderr
+        assert rl("restart", "c", check=False).returncode == 125
+        assert "its files are mounted" in rl("cp", __file__, "c:/x", check=False).stderr
+        again = inside(rl, "path=$(rootless mount c); cat $path/new; ! touch $path/x 2>/dev/null")
+        assert (again.returncode, again.stdout) == (0, "first\n"), again.stderr
+        assert "is mounted elsewhere: mounted read-only" in again.stderr
+    finally:
+        other.kill()
+        other.wait()
+    assert rl.out("start", "-a", "c") == "first"
+    assert rl.status("c") == "exited"
