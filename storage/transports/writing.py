@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from rootless.errors import ConflictError, ImageError, StorageError, UsageError
 from rootless.jsontext import loads
@@ -143,7 +145,7 @@ def _to_layout(store: Store, planned: Plan, place: Place, progress: Progress) ->
 def other_entries(root: str, digest: str, place: Place) -> list[dict[str, Any]]:
     """The entries of index.json that stay beside the new one."""
     try:
-        with open(f"{root}/index.json", "rb") as file:
+        with _open_plain(f"{root}/index.json") as file:
             data = file.read(LIMIT + 1)
     except FileNotFoundError:
         strange = [
@@ -184,10 +186,19 @@ def _to_directory(store: Store, planned: Plan, place: Place, progress: Progress)
 
 def _is_image_directory(root: str) -> bool:
     try:
-        with open(f"{root}/version", "rb") as file:
+        with _open_plain(f"{root}/version") as file:
             return file.read(64).startswith(_DIRECTORY_VERSION)
     except OSError:
         return False
+
+
+def _open_plain(path: str) -> IO[bytes]:
+    """A file to read; a fifo or device in its place holds nobody up, and has nothing in it."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, f"{path} is no file")
+    return file
 
 
 def _belongs_to_an_image(name: str) -> bool:

@@ -224,3 +224,15 @@ def test_a_damaged_layer_harms_no_layout(fresh: Rootless, two_names: Path, tmp_p
     assert before.items() <= after.items()
     assert {path.parent.name for path in after.keys() - before.keys()} == {"sha256"}  # whole blobs, which do no harm
     assert not [path for path in after if path.name.endswith(".partial")]
+
+
+@pytest.mark.parametrize(("transport", "name"), [("oci", "index.json"), ("dir", "version")])
+def test_a_fifo_in_a_directory_holds_no_push_up(
+    fresh: Rootless, two_names: Path, tmp_path: Path, transport: str, name: str
+) -> None:
+    fresh("load", "-i", str(two_names))
+    place = tmp_path / "place"
+    place.mkdir()
+    os.mkfifo(place / name)
+    refused(fresh, "push", "me/app:1", f"{transport}:{place}")
+    assert [entry.name for entry in place.iterdir()] == [name]
