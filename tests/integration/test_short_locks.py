@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -100,14 +99,10 @@ def test_nobody_waits_for_what_is_slow(rl: Rootless, image: str, slow_image: str
         ended = [name for name, process in processes.items() if process.poll() is not None]
         assert ended == [], "what is slow is still under way: nobody has waited for it"
     finally:
+        for name, process in processes.items():
+            process.send_signal(signal.SIGINT if name == "pull" else signal.SIGKILL)  # a killed pull leaves its draft
         for process in processes.values():
-            process.send_signal(signal.SIGINT)
-        for process in processes.values():
-            try:
-                process.communicate(timeout=20)
-            except subprocess.TimeoutExpired:  # `run` has passed the signal on
-                process.kill()
-                process.communicate()
+            process.communicate()
 
 
 @pytest.mark.parametrize(
