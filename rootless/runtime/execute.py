@@ -100,7 +100,8 @@ def find_program(name: str, search: str) -> str:
         forbidden = path
     if forbidden:
         raise CannotInvokeError(f"running {name}: {forbidden} is not executable")
-    raise CommandNotFoundError(f"running {name}: it is not in the container's PATH ({search})")
+    hint = "options come before the image or the container" if name.startswith("-") else None
+    raise CommandNotFoundError(f"running {name}: it is not in the container's PATH ({search})", hint)
 
 
 def execute(program: Program) -> NoReturn:

@@ -30,6 +30,12 @@ def test_exit_code_is_the_containers(rl: Rootless, image: str, script: str, code
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
+def test_an_option_behind_the_image_is_explained(rl: Rootless, image: str) -> None:
+    done = rl("run", "--rm", "--network", "none", image, "-it", "sh", check=False)
+    assert done.returncode == 127
+    assert done.stderr.endswith("hint: options come before the image or the container\n")
+
+
 def test_missing_command_is_127_and_named(rl: Rootless, image: str) -> None:
     done = rl("run", "--rm", "--network", "none", image, "no-such-command", check=False)
     assert done.returncode == 127
