@@ -98,6 +98,13 @@ def test_log_elsewhere(rl: Rootless, image: str, tmp_path: Path) -> None:
     assert rl.inspect("c")["HostConfig"]["LogConfig"]["Path"] == f"{tmp_path}/here"
 
 
+def test_a_number_behind_n_is_explained(rl: Rootless, image: str) -> None:
+    make(rl, image, "echo x")
+    done = rl("logs", "-n", "1", "c", check=False)
+    assert (done.returncode, done.stdout) == (125, "c x\n")
+    assert done.stderr.endswith("hint: -n is --names here, as with Podman; for the last lines: --tail 1\n")
+
+
 def test_a_log_removed_underneath_harms_nobody(rl: Rootless, image: str) -> None:
     rl("run", "-d", "--name", "c", "--network", "none", image, "sh", "-c", "while :; do echo x; sleep 0.05; done")
     log = Path(rl.inspect("c")["HostConfig"]["LogConfig"]["Path"])

@@ -8,7 +8,7 @@ from rootless.cli.selection import references
 from rootless.engine.logs.read import open_source, print_logs
 from rootless.engine.logs.voice import Choice, Voice
 from rootless.engine.recover import find
-from rootless.errors import RootlessError
+from rootless.errors import NotFoundError, RootlessError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def command(settings: Settings, opts: Opts) -> int:
             container = find(store, name)
             source = open_source(store, container, choice)
         except RootlessError as error:
+            if opts.names and name.isdecimal() and isinstance(error, NotFoundError):
+                error.hint = f"-n is --names here, as with Podman; for the last lines: --tail {name}"
             code = tell(error, settings.log_level)
             continue
         if source is not None:
