@@ -28,6 +28,8 @@ def test_a_prepared_container_waits_for_its_start(rl: Rootless, image: str) -> N
     assert (state["Status"], state["Running"]) == ("initialized", False)
     assert Path(f"/proc/{state['Pid']}").exists()
     assert rl.out("logs", "c") == ""
+    assert rl.out("ps", "-q") == "", "it does not run yet"
+    assert rl.out("ps", "-a", "--format", "{{.Names}} {{.Status}}") == "c Initialized"
     assert rl.out("start", "c") == "c"
     assert rl.out("wait", "c") == "4"
     assert rl.out("logs", "c") == "ran"

@@ -77,6 +77,8 @@ def _chosen(store: Store, opts: Opts) -> list[Container]:
     last = 1 if opts.latest else opts.last
     everything = opts.all or last > 0 or any(text.startswith(("status=", "exited=")) for text in opts.filter)
     containers = refresh_all(store, warn, alive=not everything)
+    if not everything:  # what `init` has prepared does not run yet
+        containers = [container for container in containers if container.state != "initialized"]
     if opts.filter:
         from rootless.cli.filters import container_filter
 
