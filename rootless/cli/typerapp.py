@@ -41,7 +41,7 @@ _NOUN_HELP = {
     "image": "Work with images.",
     "manifest": "Work on manifest lists: one name for images of several platforms.",
     "secret": "Work with secrets.",
-    "system": "Look at this host.",
+    "system": "Look after the store: its room, its soundness.",
     "volume": "Work with volumes.",
 }
 

@@ -190,7 +190,13 @@ TABLE = {
         "wait",
         "Wait until containers end, and print their exit codes.",
         (
-            Option("--condition", CSV, "Wait for one of these states (default: stopped)", metavar="STATE"),
+            Option(
+                "--condition",
+                CSV,
+                "Wait for one of these states (default: stopped): configured, created, exited, healthy, initialized, "
+                "paused, removing, running, stopping, unhealthy",
+                metavar="STATE",
+            ),
             Option("--ignore", BOOL, "Print -1 for those that are gone"),
             Option("--interval -i", STR, "Time between looks, for states other than stopped", metavar="TIME"),
             _LATEST,
