@@ -87,6 +87,10 @@ def _mend(store: Store, container: Container) -> bool:
     if container.state == records.REMOVING:
         return _finish_removal(store, container)
     if container.monitor_pid == 0 or _monitor_lives(store, container):
+        if container.state == records.STOPPING:
+            from rootless.engine.stopping import mend
+
+            return mend(store, container) or _look_again(store, container)
         return True
     return _bury(store, container)
 

@@ -61,21 +61,28 @@ def stop(
         timeout = 0  # no program of the user's runs
     if timeout is None:
         timeout = request.get("stop_timeout", DEFAULT_TIMEOUT)
-    stopping = {"state": records.STOPPING} if container.state == records.RUNNING else {}
-    if not records.update_if(store.db, container, stopped=int(not again), **stopping):
-        try:  # somebody has paused it in this moment, or it has ended
-            stop(store, container.id, timeout, tell, again)
-        except NotFoundError:
-            pass  # it was to be removed at its end
-        return
-    step("stopping")
+    from rootless.engine.stopping import claim
+
+    claimed = claim(store, container.id)
     try:
-        _end(store, container, number, timeout, tell)
-        container_event(store, container, "stop")
-    except BaseException:  # Ctrl-C: nobody is stopping it any more
-        if container.state == records.STOPPING:
-            records.update_if(store.db, container, state=records.RUNNING, stopped=0)
-        raise
+        stopping = {"state": records.STOPPING} if container.state == records.RUNNING else {}
+        if records.update_if(store.db, container, stopped=int(not again), **stopping):
+            step("stopping")
+            try:
+                _end(store, container, number, timeout, tell)
+                container_event(store, container, "stop")
+            except BaseException:  # Ctrl-C: nobody is stopping it any more
+                if container.state == records.STOPPING:
+                    records.update_if(store.db, container, state=records.RUNNING, stopped=0)
+                raise
+            return
+    finally:
+        if claimed >= 0:
+            os.close(claimed)
+    try:  # somebody has paused it in this moment, or it has ended
+        stop(store, container.id, timeout, tell, again)
+    except NotFoundError:
+        pass  # it was to be removed at its end
 
 
 def kill(store: Store, reference: str, signal: str = "KILL") -> None:

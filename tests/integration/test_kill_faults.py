@@ -132,13 +132,42 @@ def test_stop_killed(rl: Rootless, image: str, step: str, verb: str) -> None:
     rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60")
     done = rl(verb, "-t", "60", "c", env=die_at(step), check=False)
     assert done.returncode == -signal.SIGKILL
-    assert rl.status("c") == "stopping"
+    assert rl.status("c") == "running"
     assert rl.out("exec", "c", "echo", "here") == "here", "nobody has ended it"
     rl("stop", "-t", "0", "c")
     assert (rl.status("c"), rl.inspect("c")["State"]["ExitCode"]) == ("exited", 137)
     assert rl.out("start", "c") == "c"
     assert rl.status("c") == "running"
     rl("rm", "-f", "-t", "0", "c")
+
+
+def test_a_container_is_stopping_as_long_as_anybody_stops_it(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60")
+    first, second = (rl.popen("stop", "-t", "60", "c") for _ in range(2))
+    try:
+        wait_until(lambda: len(stoppers(rl)) == 2)
+        first.kill()
+        first.wait()
+        assert rl.status("c") == "stopping"
+    finally:
+        second.terminate()
+        second.wait()
+    assert rl.status("c") == "running"
+    rl("pause", "c")
+    rl("rm", "-f", "c")
+
+
+def stoppers(rl: Rootless) -> list[str]:
+    """The processes that have said that they stop the container: who has its file `stopping` open."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        except OSError:
+            continue
+        if any(link.startswith(f"{rl.runroot}/") and link.endswith("/stopping") for link in links):
+            found.append(pid)
+    return found
 
 
 @pytest.mark.parametrize("step", ["before-plan", "initialized", "before-execute", "executed", "running", "reported"])
