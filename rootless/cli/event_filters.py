@@ -29,7 +29,8 @@ def event_filter(filters: list[str]) -> Test:
     for text in filters:
         key, equals, value = text.partition("=")
         if not equals or key not in _KEYS:
-            raise UsageError(f"filter {text!r}: not one of {', '.join(_KEYS)}", "write it as KEY=VALUE")
+            hint = None if equals else "write it as KEY=VALUE"
+            raise UsageError(f"filter {text!r}: not one of {', '.join(_KEYS)}", hint)
         key = "event" if key == "status" else key
         by_key.setdefault(key, []).append(_test(key, value))
 

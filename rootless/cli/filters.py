@@ -44,7 +44,8 @@ def container_filter(store: Store, filters: list[str]) -> Test:
         negated = key.endswith("!")
         key = key.removesuffix("!")
         if not equals or key not in _KEYS or (negated and key != "label"):
-            raise UsageError(f"filter {text!r}: not one of {', '.join(_KEYS)}", "write it as KEY=VALUE")
+            hint = None if equals else "write it as KEY=VALUE"
+            raise UsageError(f"filter {text!r}: not one of {', '.join(_KEYS)}", hint)
         test = _test(store, key, value)
         by_key.setdefault(key, []).append(_not(test) if negated else test)
 

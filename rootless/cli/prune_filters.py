@@ -12,4 +12,5 @@ def check(filters: list[str]) -> None:
     for text in filters:
         key, equals, _ = text.partition("=")
         if not equals or key not in KEYS:
-            raise UsageError(f"filter {text!r}: not one of {', '.join(KEYS)}", "write it as KEY=VALUE")
+            hint = None if equals else "write it as KEY=VALUE"
+            raise UsageError(f"filter {text!r}: not one of {', '.join(KEYS)}", hint)

@@ -63,7 +63,8 @@ def volume_filter(store: Store, filters: list[str]) -> Test:
     for text in filters:
         key, equals, value = text.partition("=")
         if not equals or key not in _KEYS:
-            raise UsageError(f"filter {text!r}: not one of {', '.join(_KEYS)}", "write it as KEY=VALUE")
+            hint = None if equals else "write it as KEY=VALUE"
+            raise UsageError(f"filter {text!r}: not one of {', '.join(_KEYS)}", hint)
         by_key.setdefault(key, []).append(_test(store, key, value))
 
     def passes(volume: Volume) -> bool:

@@ -107,6 +107,13 @@ def test_a_wrong_filter_is_refused(store: Store, text: str) -> None:
         passing(store, text)
 
 
+@pytest.mark.parametrize(("text", "hint"), [("name", "write it as KEY=VALUE"), ("colour=red", None)])
+def test_how_to_write_a_filter_is_told_where_that_was_wrong(store: Store, text: str, hint: str | None) -> None:
+    with pytest.raises(UsageError) as refused:
+        passing(store, text)
+    assert refused.value.hint == hint
+
+
 def test_a_container_that_is_not_there_cannot_be_compared_with(store: Store) -> None:
     with pytest.raises(NotFoundError):
         passing(store, "before=nobody")
