@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from rootless.durations import nanoseconds_of
 from rootless.errors import ImageError
-from storage.image_changes import json_list, words
+from storage.images.changes import json_list, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -55,11 +55,11 @@ class Layout:
         return f"{self.blobs}/{digest}"
 
     def layer(self, diff_id: str) -> str:
-        """Directory of the layer `diff_id` (hex, or a name from storage.layer_names)."""
+        """Directory of the layer `diff_id` (hex, or a name from storage.layers.names)."""
         return f"{self.layers}/{diff_id}"
 
     def diff(self, diff_id: str) -> str:
-        """The extracted files of the layer `diff_id` (hex, or a name from storage.layer_names)."""
+        """The extracted files of the layer `diff_id` (hex, or a name from storage.layers.names)."""
         return f"{self.layers}/{diff_id}/diff"
 
     def container(self, container_id: str) -> str:

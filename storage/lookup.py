@@ -76,7 +76,7 @@ def _of_list(connection: Connection, reference: str) -> Image | None:
     """The image for this machine of a manifest list."""
     if connection.execute("SELECT 1 FROM manifest_lists LIMIT 1").fetchone() is None:
         return None
-    from storage.manifest_lists import image_of_list
+    from storage.manifests.lists import image_of_list
 
     return image_of_list(connection, reference)
 
@@ -86,7 +86,7 @@ def need_image(connection: Connection, reference: str) -> Image:
     image = find_image(connection, reference)
     if image is None:
         from rootless.errors import NotFoundError
-        from storage.manifest_lists import find_list
+        from storage.manifests.lists import find_list
 
         if find_list(connection, reference):
             raise NotFoundError(
@@ -117,7 +117,7 @@ def _by_short_name(connection: Connection, reference: str) -> tuple[Any, ...] | 
     row = _by_name(connection, parse(f"localhost/{reference}"))
     if row:
         return row
-    from storage.registries_conf import load
+    from storage.remote.registries_conf import load
 
     for candidate in load().candidates(reference, local=True):
         row = _by_name(connection, candidate)

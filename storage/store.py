@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.kernel.idmaps import UserMap
     from rootless.kernel.userns import UserNamespace
-    from storage.layers import LayerStore
+    from storage.layers.store import LayerStore
     from storage.layout import Layout
     from storage.sqlite import Connection
 
@@ -109,7 +109,7 @@ class Store:
     @property
     def layers(self) -> LayerStore:
         if self._layers is None:
-            from storage.layers import LayerStore
+            from storage.layers.store import LayerStore
 
             self._layers = LayerStore(self.layout, self.user_namespace, lambda: self.user_map.single)
         return self._layers

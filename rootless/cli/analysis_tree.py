@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
-from storage.analysis import ADDED, CHANGED, REMOVED, LayerReport
-from storage.layer_entries import LayerEntry
+from storage.images.analysis import ADDED, CHANGED, REMOVED, LayerReport
+from storage.layers.entries import LayerEntry
 
 UNCHANGED = " "
 MARKS = (ADDED, CHANGED, REMOVED, UNCHANGED)

@@ -14,7 +14,7 @@ from textual.widgets.tree import TreeNode
 
 from rootless.cli.analysis_tree import UNCHANGED, FileNode, tree_after, visible
 from rootless.cli.output import human_size, printable, short
-from storage.analysis import ADDED, CHANGED, REMOVED, Analysis, LayerReport
+from storage.images.analysis import ADDED, CHANGED, REMOVED, Analysis, LayerReport
 
 _COLOURS = {ADDED: "green", CHANGED: "yellow", REMOVED: "red", UNCHANGED: ""}
 _MOST_EXPANDED = 500  # nodes that a filter opens by itself

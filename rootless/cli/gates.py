@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.cli.output import human_size
 from rootless.errors import UsageError
-from storage.analysis import Analysis
+from storage.images.analysis import Analysis
 
 DISABLED = "disabled"
 _UNITS = {"": 1, "b": 1}

@@ -11,8 +11,8 @@ from rootless.cli.times import moment_of
 from rootless.engine.inspect import rfc3339
 from rootless.errors import UsageError
 from storage.store import Store
-from storage.volume_options import VolumeSettings
-from storage.volumes import Volume, find_volume, never_used
+from storage.volumes.options import VolumeSettings
+from storage.volumes.rows import Volume, find_volume, never_used
 
 Test = Callable[[Volume], bool]
 

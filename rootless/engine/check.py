@@ -11,18 +11,18 @@ from rootless.engine.bundle import read_config
 from rootless.engine.recover import refresh_all
 from rootless.engine.remove import remove as remove_container
 from rootless.errors import ConflictError, NotFoundError, RootlessError
-from storage.check import CONTAINER, IMAGE, LAYER, LIST, VOLUME, Checked, Damage
-from storage.check.content import check_content
-from storage.check.database import check_database, is_readable
-from storage.check.images import LOST, check_images
-from storage.check.leftovers import check_leftovers
-from storage.check.lists import check_lists, drop_members
-from storage.check.repair import repair as repair_store
 from storage.database import transaction
 from storage.drivers import WHOLE, remove_container_files
-from storage.garbage import collect_garbage
-from storage.images import forget_image, users_of
+from storage.images.rows import forget_image, users_of
 from storage.store import Store
+from storage.upkeep.check import CONTAINER, IMAGE, LAYER, LIST, VOLUME, Checked, Damage
+from storage.upkeep.check.content import check_content
+from storage.upkeep.check.database import check_database, is_readable
+from storage.upkeep.check.images import LOST, check_images
+from storage.upkeep.check.leftovers import check_leftovers
+from storage.upkeep.check.lists import check_lists, drop_members
+from storage.upkeep.check.repair import repair as repair_store
+from storage.upkeep.garbage import collect_garbage
 
 _REMOVE = "rootless system check --repair --force (removes the container)"
 _NO_ROW = "no row"

@@ -132,6 +132,6 @@ def _remove_anonymous_volumes(store: Store, container_id: str) -> None:
         (container_id,),
     ).fetchall()
     if rows:
-        from storage.volumes import forget_volumes
+        from storage.volumes.rows import forget_volumes
 
         forget_volumes(store, [name for (name,) in rows], removed=container_id)

@@ -20,11 +20,11 @@ from rootless.faults import step
 from rootless.jsontext import loads
 from storage.changes.tree import Tree
 from storage.changes.work import write_layer
-from storage.image_changes import apply_changes
-from storage.images import AddedLayer, add_image, full_name, present_layer
-from storage.layers import LayerInfo
+from storage.images.changes import apply_changes
+from storage.images.rows import AddedLayer, add_image, full_name, present_layer
+from storage.layers.store import LayerInfo
 from storage.lease import Lease
-from storage.manifest_write import docker_manifest, oci_manifest
+from storage.manifests.write import docker_manifest, oci_manifest
 from storage.progress import Progress
 from storage.registry.manifests import DOCKER_MANIFEST, OCI_MANIFEST
 from storage.store import Store

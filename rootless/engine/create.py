@@ -12,7 +12,7 @@ from rootless.faults import step
 from rootless.jsontext import dumps
 from storage.drivers import VFS
 from storage.events import emit
-from storage.layer_names import layer_names
+from storage.layers.names import layer_names
 from storage.lookup import find_image
 from storage.references import split_transport, transport_of
 
@@ -139,7 +139,7 @@ def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft
     mounts: list[dict[str, Any]] = []
     copied: list[str] = []
     if request.volume or request.mount or request.tmpfs or request.volumes_from or settings.get("Volumes"):
-        from rootless.engine.volumes import plan_for
+        from rootless.engine.volumes.plan import plan_for
 
         planned = plan_for(store, request, settings)
         mounts, copied = planned.mounts, planned.copied
@@ -357,12 +357,12 @@ def make_directory(store: Store, draft: Draft) -> int:
     else:
         prepare(draft.driver, store.layout, directory, draft.layers, store.user_namespace)
     if draft.volumes:
-        from storage.volumes import make_volume_directory
+        from storage.volumes.rows import make_volume_directory
 
         for name in draft.volumes:
             make_volume_directory(store.layout, name)
     if draft.mounted:
-        from rootless.engine.volume_start import prepare_images
+        from rootless.engine.volumes.start import prepare_images
 
         prepare_images(store, store.layout, directory, draft.config["mounts"])
     if draft.secrets:

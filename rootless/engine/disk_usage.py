@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from rootless.engine.records import RUNNING, Container
 from rootless.engine.recover import refresh_all
-from storage.disk_usage import Blob, ImageSpace, image_space, interrupted_downloads, kept_blobs, layer_space
 from storage.drivers.sizes import ALL, sizes_of, writable_place
 from storage.store import Store
-from storage.volumes import Volume, list_volumes
+from storage.upkeep.disk_usage import Blob, ImageSpace, image_space, interrupted_downloads, kept_blobs, layer_space
+from storage.volumes.rows import Volume, list_volumes
 
 
 @dataclass(frozen=True, slots=True)

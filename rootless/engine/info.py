@@ -125,7 +125,7 @@ def _store(store: Store) -> dict[str, Any]:
 
 def _registries() -> dict[str, Any]:
     """What registries.conf says, as Podman lists it: the search order, and each configured registry by its prefix."""
-    from storage.registries_conf import load
+    from storage.remote.registries_conf import load
 
     conf = load()
     found: dict[str, Any] = {}

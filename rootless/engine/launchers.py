@@ -13,7 +13,7 @@ from rootless.engine.start import Starter
 from rootless.errors import RootlessError
 from rootless.faults import step
 from rootless.kernel.pidfd import myself
-from storage.layer_names import layer_names
+from storage.layers.names import layer_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -128,8 +128,8 @@ def remove_cidfile(path: str, container_id: str) -> None:
 
 def remove_image(store: Store, name: str) -> str | None:
     """For `--rmi`: remove an image, unless another container has it; why it is still there, or None."""
-    from storage.garbage import collect_garbage
-    from storage.images import remove
+    from storage.images.rows import remove
+    from storage.upkeep.garbage import collect_garbage
 
     try:
         remove(store, name)

@@ -20,7 +20,7 @@ from rootless.kernel.mounts import MNT_DETACH, MS_BIND, MS_RDONLY, MS_REMOUNT, m
 from rootless.paths import make_private
 from storage.drivers import BTRFS, VFS, WHOLE, choose_driver, mount_rootfs, rootfs_plan
 from storage.events import emit
-from storage.layer_names import layer_names
+from storage.layers.names import layer_names
 from storage.lease import Lease
 from storage.lookup import Image
 from storage.store import Store

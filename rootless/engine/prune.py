@@ -11,7 +11,7 @@ from rootless.engine.remove import take
 from rootless.errors import RootlessError
 from storage.drivers.sizes import ALL, sizes_of, writable_place
 from storage.store import Store
-from storage.volumes import Volume, forget_volumes, list_volumes
+from storage.volumes.rows import Volume, forget_volumes, list_volumes
 
 
 @dataclass(slots=True)

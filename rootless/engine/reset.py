@@ -12,8 +12,8 @@ from rootless.engine.stop import stop
 from rootless.errors import ConflictError, RootlessError
 from rootless.kernel.files import remove_tree
 from rootless.kernel.pidfd import open_pidfd, send
-from storage.reset import delete_store, recognize
 from storage.store import Store
+from storage.upkeep.reset import delete_store, recognize
 
 _PATIENCE = 10.0  # seconds, for what was killed to be gone
 _ID_LENGTH = 64

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from network.slirp4netns import Helper
     from rootless.engine.request import CreateRequest
     from storage.store import Store
-    from storage.volumes import Claim
+    from storage.volumes.rows import Claim
 
     Tell = Callable[[str], None]
 
@@ -124,7 +124,7 @@ class Starter:
         plan["mounts"] = networking.write_etc_files(run_directory, etc) + config["mounts"]
         images = None
         if any("rootless" in mount or mount["source"].startswith(layout.volumes + "/") for mount in config["mounts"]):
-            from rootless.engine.volume_start import ready_mounts
+            from rootless.engine.volumes.start import ready_mounts
 
             copied = config["annotations"].get(COPY_UP)
             ready = ready_mounts(store, container_id, driver, plan["mounts"], copied.split("\n") if copied else [])

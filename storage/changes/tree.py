@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rootless.errors import StorageError
 from storage.drivers import FUSE_OVERLAYFS, OVERLAY
 from storage.drivers.vfs import COPIED
-from storage.layer_names import layer_names
+from storage.layers.names import layer_names
 from storage.store import Store
 
 

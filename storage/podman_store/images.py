@@ -10,10 +10,10 @@ from typing import Any
 
 from rootless.errors import ConflictError, ImageError, NotFoundError
 from rootless.jsontext import loads
-from storage.image_config import LIMIT
+from storage.images.config import LIMIT
 from storage.podman_store.places import PodmanStore
 from storage.references import DEFAULT_TAG, parse
-from storage.registries_conf import load as load_registries
+from storage.remote.registries_conf import load as load_registries
 
 _HEX = frozenset("0123456789abcdef")
 _PLAIN = frozenset("0123456789abcdefghijklmnopqrstuvwxyz.")

@@ -12,19 +12,19 @@ from typing import Any
 from rootless.errors import ImageError, NotFoundError, RootlessError, StorageError
 from rootless.kernel.userns import Child
 from storage import compress
-from storage.image_config import digest_hex, parse_config
-from storage.images import AddedLayer, add_image, present_layer, record_layers
-from storage.layers import LayerExtraction
+from storage.images.config import digest_hex, parse_config
+from storage.images.rows import AddedLayer, add_image, present_layer, record_layers
+from storage.layers.store import LayerExtraction
 from storage.lease import Lease
 from storage.platforms import Platform
 from storage.podman_store.images import PodmanImage, find_image, is_id, list_images, read_list
 from storage.podman_store.places import PodmanStore, find_store, split_store
 from storage.podman_store.tar_split import rebuild
-from storage.policy import check_unsigned, storage_scopes
 from storage.progress import Progress
 from storage.references import parse
 from storage.registry.manifests import Manifest, parse_manifest
 from storage.registry.platform_choice import choose
+from storage.remote.policy import check_unsigned, storage_scopes
 from storage.store import Store
 
 _AT_ONCE = 2 * (os.cpu_count() or 1)

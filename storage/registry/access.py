@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from storage.auth import Credentials, find_credentials
 from storage.references import Reference
-from storage.registries_conf import Endpoint, RegistriesConf, with_tls_verify
 from storage.registry.patience import Patience
+from storage.remote.auth import Credentials, find_credentials
+from storage.remote.registries_conf import Endpoint, RegistriesConf, with_tls_verify
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from rootless.errors import ImageError, NotFoundError, RegistryError, RootlessError
 from storage.references import Reference
-from storage.registries_conf import load, with_tls_verify
 from storage.registry.access import Access
 from storage.registry.client import Client
 from storage.registry.patience import Pauses
+from storage.remote.registries_conf import load, with_tls_verify
 
 T = TypeVar("T")
 

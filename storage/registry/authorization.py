@@ -12,10 +12,10 @@ from urllib.parse import urlencode, urlsplit
 
 from rootless.errors import RegistryError
 from rootless.jsontext import loads
-from storage.auth import Credentials
 from storage.registry.challenge import Challenge, parse_challenges
 from storage.registry.faults import Fault, PassingFault, allow_http
 from storage.registry.http import Http, Response, discard, read_document
+from storage.remote.auth import Credentials
 
 _LIMIT = 1 << 20
 _CLIENT = "rootless"

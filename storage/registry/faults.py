@@ -11,8 +11,8 @@ import urllib3
 from urllib3 import exceptions
 
 from rootless.errors import RegistryError
-from storage.registries_conf import user_file
 from storage.registry.tls import user_certificate
+from storage.remote.registries_conf import user_file
 
 _NETWORK = "is this machine online, and is the name right?"
 

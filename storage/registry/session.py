@@ -9,13 +9,13 @@ from urllib.parse import urljoin, urlsplit
 
 from rootless.errors import NotFoundError
 from rootless.jsontext import loads
-from storage.auth import Credentials
 from storage.references import DEFAULT_DOMAIN
-from storage.registries_conf import Endpoint
 from storage.registry.authorization import Authorization, refused
 from storage.registry.faults import Fault, PassingFault, allow_http
 from storage.registry.http import Body, Http, Response, discard, origin_of, read_document
 from storage.registry.patience import Pauses
+from storage.remote.auth import Credentials
+from storage.remote.registries_conf import Endpoint
 
 HUB = "registry-1.docker.io"
 _MOST_REDIRECTS = 10

@@ -13,13 +13,13 @@ from urllib.parse import quote
 
 import rootless
 from rootless.errors import RegistryError
-from storage.auth import Credentials
-from storage.registries_conf import Endpoint
 from storage.registry import manifests
 from storage.registry.faults import Fault, PassingFault
 from storage.registry.http import Response, discard
 from storage.registry.patience import Pauses
 from storage.registry.session import Session
+from storage.remote.auth import Credentials
+from storage.remote.registries_conf import Endpoint
 
 HERE, MOUNTED, SENT = "already there", "taken over from another repository", ""
 _AT_ONCE = 1 << 20  # bytes of a blob that are sent with a single PUT

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rootless.errors import ImageError, NotFoundError
 from rootless.jsontext import loads
-from storage.image_config import digest_hex
+from storage.images.config import digest_hex
 
 if TYPE_CHECKING:
     from storage.registry.client import Client

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rootless.errors import RegistryError
-from storage.policy import Verdict, docker_scopes
 from storage.references import Reference
+from storage.remote.policy import Verdict, docker_scopes
 from storage.signatures.payload import GPG_TYPE, SIGSTORE_TYPE, parse_payload
 from storage.signatures.registries_d import directory, read_directory
 from storage.signatures.requirement import SIGSTORE, Signed

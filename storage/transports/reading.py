@@ -6,14 +6,14 @@ import os
 from dataclasses import dataclass
 
 from rootless.errors import ImageError, NotFoundError, UsageError
-from storage.archive_formats import ArchivedImage, ArchiveItem, for_platform, list_images
-from storage.archive_load import add_archived
-from storage.archive_source import Source, open_source
+from storage.archives.formats import ArchivedImage, ArchiveItem, for_platform, list_images
+from storage.archives.load import add_archived
+from storage.archives.source import Source, open_source
 from storage.lease import Lease
 from storage.platforms import Platform, host_platform
-from storage.policy import check_unsigned, path_scopes
 from storage.progress import Progress
 from storage.references import parse
+from storage.remote.policy import check_unsigned, path_scopes
 from storage.store import Store
 from storage.transports.places import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, PODMAN, Place, parse_place
 

@@ -13,13 +13,13 @@ from typing import IO, Any
 
 from rootless.errors import ConflictError, ImageError, StorageError, UsageError
 from rootless.jsontext import loads
-from storage.archive_save import REF_NAME, write_directory, write_docker, write_layout
-from storage.archive_write import ArchiveWriter
-from storage.directory_write import DirectoryWriter
+from storage.archives.directory_write import DirectoryWriter
+from storage.archives.plan import Chosen, Plan, choose, plan
+from storage.archives.save import REF_NAME, write_directory, write_docker, write_layout
+from storage.archives.write import ArchiveWriter
 from storage.lease import Lease
 from storage.progress import Progress
 from storage.registry.manifests import DOCKER_MANIFEST, LIMIT, OCI_MANIFEST
-from storage.save_plan import Chosen, Plan, choose, plan
 from storage.store import Store
 from storage.transports.places import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, PODMAN, Place, parse_place
 

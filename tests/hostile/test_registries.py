@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from rootless.errors import RegistryError, RootlessError
-from storage.pull import pull
 from storage.registry import client, http
 from storage.registry.manifests import OCI_INDEX, OCI_MANIFEST
 from storage.registry.patience import Patience
+from storage.remote.pull import pull
 from storage.store import Store
 from tests.conftest import remove_store
 from tests.support.command import Rootless
@@ -238,8 +238,8 @@ def test_credentials_do_not_follow_to_another_host(
 
 
 def test_a_token_is_not_asked_for_over_http_unless_that_is_allowed(image: PackedImage) -> None:
-    from storage.auth import Credentials
     from storage.registry.authorization import Authorization
+    from storage.remote.auth import Credentials
 
     attacker = Faulty("http://127.0.0.1:1")
     authorization = Authorization(http.Http(False), "reg.example", "a/b", Credentials("u", "p"), False)

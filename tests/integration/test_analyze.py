@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from storage.layer_entries import layer_entries
+from storage.layers.entries import layer_entries
 from storage.store import Store
 from tests.support.command import Rootless, executable
 from tests.support.images import add_directory, add_file, docker_archive

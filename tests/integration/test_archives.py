@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.import_rootfs import ImportOptions, import_rootfs
+from storage.archives.import_rootfs import ImportOptions, import_rootfs
 from storage.progress import Progress
 from storage.store import Store
 from tests.conftest import need

@@ -124,7 +124,11 @@ def test_help_does_not_load_pydantic(rl: Rootless) -> None:
         (["image", "lss"], "unknown command 'image lss'", "did you mean image ls?"),
         (["build", "."], "build: this command is not supported yet", "see: rootless --help"),
         (["run"], "run: IMAGE is missing", "usage: rootless run [OPTIONS] IMAGE [COMMAND...]"),
-        (["cp"], "cp: [CONTAINER:]SOURCE is missing", "usage: rootless cp [OPTIONS] [CONTAINER:]SOURCE [CONTAINER:]TARGET"),
+        (
+            ["cp"],
+            "cp: [CONTAINER:]SOURCE is missing",
+            "usage: rootless cp [OPTIONS] [CONTAINER:]SOURCE [CONTAINER:]TARGET",
+        ),
         (["exec", "a"], "exec: COMMAND... is missing", "usage: rootless exec [OPTIONS] CONTAINER COMMAND..."),
         (["run", "--name"], "run: --name needs a value", "see: rootless run --help"),
         (["run", "--rm=maybe", "i"], "run: --rm: 'maybe' is neither true nor false", "see: rootless run --help"),

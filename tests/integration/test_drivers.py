@@ -23,7 +23,7 @@ from rootless.kernel.btrfs import create_subvolume, snapshot
 from rootless.kernel.libc import ioctl_number
 from storage import drivers
 from storage.drivers import DRIVERS, bases, choose_driver, mount_rootfs, prepare, remove_container_files, rootfs_plan
-from storage.layers import LayerStore
+from storage.layers.store import LayerStore
 from tests.conftest import need
 from tests.support.command import wait_until
 from tests.support.extraction import Facts, Layers, digest, look, member, tar

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from rootless.errors import ImageError, StorageError
 from rootless.kernel.idmaps import UserMap
-from storage.layers import LayerStore
+from storage.layers.store import LayerStore
 from tests.conftest import need
 from tests.support.extraction import Layers, digest, member, tar
 
@@ -203,7 +203,7 @@ def test_nothing_is_imported_where_no_library_is_in_sight(tmp_path: Path) -> Non
         "from rootless.errors import RootlessError\n"
         "from rootless.kernel.idmaps import default_user_map\n"
         "from rootless.kernel.userns import UserNamespace\n"
-        "from storage.layers import LayerStore\n"
+        "from storage.layers.store import LayerStore\n"
         "from storage.layout import Layout\n"
         "layout = Layout(sys.argv[1])\n"
         "layout.create()\n"

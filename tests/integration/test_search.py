@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from rootless.errors import RegistryError
-from storage.pull_tags import tags_of
 from storage.registry import listing
 from storage.registry.access import Access
+from storage.remote.pull_tags import tags_of
 from tests.support.command import Rootless
 from tests.support.faulty import Faulty, Request, answer, send
 from tests.support.pulling import OPEN, Write, configure, faulty, registry, small

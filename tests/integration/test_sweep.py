@@ -11,7 +11,7 @@ from rootless.errors import StorageError
 from rootless.runtime.seccomp_profile import program
 from storage.database import open_database
 from storage.drivers import choose_driver
-from storage.layers import LayerStore
+from storage.layers.store import LayerStore
 from storage.layout import Layout
 from tests.support.command import Rootless
 from tests.support.extraction import Layers, member, tar

@@ -13,7 +13,7 @@ from typing import Any
 from rootless.kernel.files import remove_tree
 from rootless.kernel.idmaps import UserMap, default_user_map
 from rootless.kernel.userns import UserNamespace
-from storage.layers import LayerInfo, LayerStore
+from storage.layers.store import LayerInfo, LayerStore
 from storage.layout import Layout
 
 Facts = dict[str, Any]

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from storage.images import AddedLayer, add_image
+from storage.images.rows import AddedLayer, add_image
 from storage.lease import Lease
-from storage.manifest_write import docker_manifest
+from storage.manifests.write import docker_manifest
 from storage.registry.manifests import DOCKER_MANIFEST
 from storage.store import Store
 

@@ -17,8 +17,8 @@ from rootless.cli.options import finish
 from rootless.cli.settings import Settings
 from rootless.cli.tables import command_named
 from rootless.errors import RootlessError, UsageError
-from storage.analysis import Analysis, FileReport, analyze, commands_of
-from storage.layer_entries import OPAQUE, WHITEOUT, LayerEntry
+from storage.images.analysis import Analysis, FileReport, analyze, commands_of
+from storage.layers.entries import OPAQUE, WHITEOUT, LayerEntry
 from storage.lookup import Image
 
 

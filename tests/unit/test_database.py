@@ -201,7 +201,7 @@ def test_opening_imports_no_module_that_is_slow() -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules)\n"
         "from storage.database import open_database; from storage.lookup import find_image\n"
-        "from storage.listing import list_images\n"
+        "from storage.images.listing import list_images\n"
         "db = open_database(sys.argv[2]); find_image(db, 'a'); list_images(db)\n"
         "print(*sorted(set(sys.modules) - before))"
     )

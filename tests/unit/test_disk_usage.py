@@ -9,9 +9,9 @@ import pytest
 
 from rootless.cli.output import compact_size
 from rootless.engine.disk_usage import Kind, measure
-from storage.disk_usage import image_space, interrupted_downloads, kept_blobs, layer_space
 from storage.drivers.sizes import ALL, sizes_of, tree_size
 from storage.store import Store
+from storage.upkeep.disk_usage import image_space, interrupted_downloads, kept_blobs, layer_space
 from tests.support.store import hex_of, make_store, put_container, put_image
 
 

@@ -11,7 +11,7 @@ from rootless.errors import ConflictError, NotFoundError
 from storage.database import open_database
 from storage.sqlite import Connection
 from storage.store import Store
-from storage.volumes import forget_volumes, make_volume_directory
+from storage.volumes.rows import forget_volumes, make_volume_directory
 
 
 @pytest.fixture

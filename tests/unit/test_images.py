@@ -10,17 +10,17 @@ import pytest
 
 from rootless.errors import ConflictError, ImageError, NotFoundError, StorageError, UsageError
 from storage.blobs import BlobWriter
-from storage.garbage import collect_garbage
-from storage.image_describe import history
-from storage.image_filters import image_filter, matches, split_filters
-from storage.images import AddedLayer, add_image, remove, tag, untag
+from storage.images.describe import history
+from storage.images.filters import image_filter, matches, split_filters
+from storage.images.listing import list_images
+from storage.images.rows import AddedLayer, add_image, remove, tag, untag
 from storage.lease import Lease
-from storage.listing import list_images
 from storage.lookup import find_image, need_image
-from storage.manifest_write import docker_manifest
-from storage.prune import prune_images
+from storage.manifests.write import docker_manifest
 from storage.registry.manifests import DOCKER_MANIFEST
 from storage.store import Store
+from storage.upkeep.garbage import collect_garbage
+from storage.upkeep.prune import prune_images
 from tests.support.store import configuration, hex_of, make_store, put_container, put_image
 
 ALPINE = "docker.io/library/alpine:latest"

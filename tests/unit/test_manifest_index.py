@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rootless.errors import ImageError, NotFoundError, UsageError
-from storage.manifest_index import (
+from storage.manifests.index import (
     Marks,
     all_docker,
     annotations_of,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rootless.errors import RegistryError, StorageError
-from storage import policy
 from storage.references import parse
+from storage.remote import policy
 
 ACCEPT = [{"type": "insecureAcceptAnything"}]
 REJECT = [{"type": "reject"}]

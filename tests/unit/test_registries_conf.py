@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rootless.errors import RegistryError, RootlessError, StorageError, UsageError
-from storage import registries_conf
 from storage.references import parse
-from storage.registries_conf import Endpoint, RegistriesConf, load, with_tls_verify
+from storage.remote import registries_conf
+from storage.remote.registries_conf import Endpoint, RegistriesConf, load, with_tls_verify
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import os
 from rootless.cli.failures import warn
 from rootless.cli.options import Opts
 from rootless.cli.settings import Settings
-from rootless.engine.copying import copy, parse_ends
+from rootless.engine.copy.copying import copy, parse_ends
 from rootless.errors import UsageError
 
 

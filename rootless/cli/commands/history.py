@@ -7,7 +7,7 @@ from typing import Any
 from rootless.cli.options import Opts
 from rootless.cli.output import ago, go_time, human_size, lines, pretty_json, table, write
 from rootless.cli.settings import Settings
-from storage.image_describe import Step, history
+from storage.images.describe import Step, history
 from storage.lookup import need_image
 
 _MISSING = "<missing>"

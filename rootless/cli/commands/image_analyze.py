@@ -10,7 +10,7 @@ from rootless.cli.options import Opts
 from rootless.cli.output import human_size, pretty_json, short, table, write
 from rootless.cli.settings import Settings
 from rootless.errors import RootlessError, UsageError
-from storage.analysis import Analysis, FileReport, LayerReport, Tally, analyze_image
+from storage.images.analysis import Analysis, FileReport, LayerReport, Tally, analyze_image
 from storage.lookup import Image, need_image
 
 _WIDTH = 60  # of CREATED BY

@@ -10,7 +10,7 @@ from rootless.cli.settings import Settings
 def command(settings: Settings, opts: Opts) -> int:
     """Print what is found; names that are not there are told at the end (exit code 125, as Podman's)."""
     from rootless.errors import NotFoundError
-    from storage.image_describe import inspect_image
+    from storage.images.describe import inspect_image
     from storage.lookup import find_image
 
     store = settings.store()

@@ -8,7 +8,7 @@ from rootless.cli.settings import Settings
 from rootless.engine.mounted import mount_image, mounted_images
 from rootless.engine.unshare import need_inside
 from rootless.errors import UsageError
-from storage.listing import list_images
+from storage.images.listing import list_images
 from storage.lookup import find_image, need_image
 
 

@@ -8,8 +8,8 @@ from rootless.cli.output import lines
 from rootless.cli.questions import agreed
 from rootless.cli.settings import Settings
 from rootless.engine.recover import refresh_all
-from storage.garbage import collect_garbage
-from storage.prune import prune_images
+from storage.upkeep.garbage import collect_garbage
+from storage.upkeep.prune import prune_images
 
 
 def command(settings: Settings, opts: Opts) -> int:

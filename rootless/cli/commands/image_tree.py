@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootless.cli.options import Opts
 from rootless.cli.output import human_size, short, write
 from rootless.cli.settings import Settings
-from storage.image_tree import Node, branch_of, layer_tree
+from storage.images.tree import Node, branch_of, layer_tree
 from storage.lookup import need_image
 
 _DIGITS = 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rootless.cli.output import ago, go_time, human_size, lines, table, write
-from storage.listing import list_images, repo_digests
+from storage.images.listing import list_images, repo_digests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rootless.cli.options import Opts
     from rootless.cli.settings import Settings
-    from storage.listing import ListedImage
+    from storage.images.listing import ListedImage
     from storage.store import Store
 
 NONE = "<none>"
@@ -58,7 +58,7 @@ def _chosen(store: Store, opts: Opts) -> list[ListedImage]:
     filters = list(opts.filter)
     if not filters and not opts.image:
         return list_images(store.db, bool(opts.format))
-    from storage.image_filters import WITH_CONFIG, image_filter, matches, split_filters
+    from storage.images.filters import WITH_CONFIG, image_filter, matches, split_filters
 
     pairs = split_filters(filters)
     with_config = bool(opts.format) or any(key in WITH_CONFIG for key, _ in pairs)

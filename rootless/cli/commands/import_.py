@@ -8,7 +8,7 @@ from rootless.cli.output import lines
 from rootless.cli.progress import Lines, Quiet
 from rootless.cli.settings import Settings
 from rootless.engine.one_id import warn_of_one_id
-from storage.import_rootfs import ImportOptions, import_rootfs
+from storage.archives.import_rootfs import ImportOptions, import_rootfs
 
 
 def command(settings: Settings, opts: Opts) -> int:

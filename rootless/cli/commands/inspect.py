@@ -72,7 +72,7 @@ def _one(store: Store, name: str, kind: str, size: bool) -> dict[str, Any]:
 
 
 def _image(store: Store, name: str, kind: str) -> dict[str, Any] | None:
-    from storage.image_describe import inspect_image
+    from storage.images.describe import inspect_image
     from storage.lookup import find_image
 
     try:
@@ -87,7 +87,7 @@ def _image(store: Store, name: str, kind: str) -> dict[str, Any] | None:
 def _volume(store: Store, name: str, kind: str) -> dict[str, Any] | None:
     from rootless.cli.template.values import Structure
     from rootless.cli.volumes import all_described
-    from storage.volumes import find_volume
+    from storage.volumes.rows import find_volume
 
     try:
         volume = find_volume(store.db, name)

@@ -8,7 +8,7 @@ from rootless.cli.output import lines
 from rootless.cli.progress import Lines, Quiet
 from rootless.cli.settings import Settings
 from rootless.engine.one_id import warn_of_one_id
-from storage.archive_load import load_archive
+from storage.archives.load import load_archive
 
 
 def command(settings: Settings, opts: Opts) -> int:

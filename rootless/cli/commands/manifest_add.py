@@ -8,9 +8,9 @@ from rootless.cli.options import Opts
 from rootless.cli.output import write
 from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
-from storage.manifest_index import Marks, annotations_of, marked
-from storage.manifest_lists import edit_list, need_list
-from storage.manifest_sources import find_members
+from storage.manifests.index import Marks, annotations_of, marked
+from storage.manifests.lists import edit_list, need_list
+from storage.manifests.sources import find_members
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -6,9 +6,9 @@ from rootless.cli.options import Opts
 from rootless.cli.output import write
 from rootless.cli.settings import Settings
 from rootless.errors import UsageError
-from storage.manifest_index import Index, Marks, annotations_of, entry_of, marked, with_annotations, with_entry
-from storage.manifest_lists import edit_list
-from storage.manifest_sources import digest_in_list, subject_of
+from storage.manifests.index import Index, Marks, annotations_of, entry_of, marked, with_annotations, with_entry
+from storage.manifests.lists import edit_list
+from storage.manifests.sources import digest_in_list, subject_of
 from storage.store import Store
 
 

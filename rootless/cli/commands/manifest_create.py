@@ -6,9 +6,9 @@ from rootless.cli.options import Opts
 from rootless.cli.output import write
 from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
-from storage.manifest_index import annotations_of
-from storage.manifest_lists import check_new_name, create_list
-from storage.manifest_sources import find_members
+from storage.manifests.index import annotations_of
+from storage.manifests.lists import check_new_name, create_list
+from storage.manifests.sources import find_members
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootless.cli.options import Opts
 from rootless.cli.settings import Settings
 from storage.lookup import find_image
-from storage.manifest_lists import find_list, need_list
+from storage.manifests.lists import find_list, need_list
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -8,14 +8,14 @@ from rootless.cli.progress import choose_display
 from rootless.cli.registry_options import access_of, signer_of
 from rootless.cli.settings import Settings
 from rootless.errors import UsageError
-from storage.garbage import collect_garbage
-from storage.images import remove
-from storage.layer_pack import check_level
-from storage.manifest_lists import need_list
-from storage.manifest_push import push_list
-from storage.push_plan import Recipe
+from storage.images.rows import remove
+from storage.layers.pack import check_level
+from storage.manifests.lists import need_list
+from storage.manifests.push import push_list
 from storage.references import split_transport
+from storage.remote.push_plan import Recipe
 from storage.transports.list_writing import write_list
+from storage.upkeep.garbage import collect_garbage
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -6,9 +6,9 @@ from rootless.cli.options import Opts
 from rootless.cli.output import write
 from rootless.cli.settings import Settings
 from rootless.errors import UsageError
-from storage.garbage import collect_garbage
-from storage.manifest_index import without
-from storage.manifest_lists import edit_list
+from storage.manifests.index import without
+from storage.manifests.lists import edit_list
+from storage.upkeep.garbage import collect_garbage
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -7,10 +7,10 @@ from rootless.cli.options import Opts
 from rootless.cli.output import lines
 from rootless.cli.settings import Settings
 from rootless.errors import NotFoundError, RootlessError
-from storage.garbage import collect_garbage
-from storage.images import remove
-from storage.manifest_lists import need_list
+from storage.images.rows import remove
+from storage.manifests.lists import need_list
 from storage.store import Store
+from storage.upkeep.garbage import collect_garbage
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -9,10 +9,10 @@ from rootless.cli.progress import Display, choose_display
 from rootless.cli.registry_options import access_of, signer_of
 from rootless.cli.settings import Settings
 from rootless.errors import RootlessError, UsageError
-from storage.layer_pack import check_level
-from storage.push import push
-from storage.push_plan import Recipe
+from storage.layers.pack import check_level
 from storage.references import transport_of
+from storage.remote.push import push
+from storage.remote.push_plan import Recipe
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -7,12 +7,12 @@ from rootless.cli.options import Opts
 from rootless.cli.output import lines
 from rootless.cli.settings import Settings
 from rootless.errors import ConflictError, NotFoundError, RootlessError, UsageError
-from storage.garbage import collect_garbage
-from storage.images import Removed, remove, users_of
-from storage.listing import list_images
+from storage.images.listing import list_images
+from storage.images.rows import Removed, remove, users_of
 from storage.lookup import find_image
-from storage.manifest_lists import find_list
+from storage.manifests.lists import find_list
 from storage.store import Store
+from storage.upkeep.garbage import collect_garbage
 
 
 def command(settings: Settings, opts: Opts) -> int:

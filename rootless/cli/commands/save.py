@@ -11,7 +11,7 @@ from rootless.cli.output_file import draft_of, written
 from rootless.cli.progress import Lines, Quiet
 from rootless.cli.settings import Settings
 from rootless.errors import StorageError, UsageError
-from storage.archive_save import AS_KEPT, COMPRESSED, DIRECTORIES, DOCKER_DIRECTORY, PLAIN, save_images
+from storage.archives.save import AS_KEPT, COMPRESSED, DIRECTORIES, DOCKER_DIRECTORY, PLAIN, save_images
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -11,9 +11,9 @@ from rootless.cli.output import pretty_json, table, write
 from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
 from rootless.errors import UsageError
-from storage.pull_tags import tags_of
 from storage.registry.listing import Found
-from storage.search import Result, search
+from storage.remote.pull_tags import tags_of
+from storage.remote.search import Result, search
 
 _USUAL = 25
 _MOST = 100

@@ -11,7 +11,7 @@ from rootless.cli.settings import Settings
 from rootless.cli.times import seconds_of
 from rootless.engine.check import check, repair
 from rootless.errors import UsageError
-from storage.check import BLOB, IMAGE, LAYER, Checked, Damage
+from storage.upkeep.check import BLOB, IMAGE, LAYER, Checked, Damage
 
 
 def command(settings: Settings, opts: Opts) -> int:

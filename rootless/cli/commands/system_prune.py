@@ -11,10 +11,10 @@ from rootless.cli.questions import agreed
 from rootless.cli.settings import Settings
 from rootless.cli.volumes import volume_filter
 from rootless.engine.prune import Pruned, prune_containers, prune_volumes
-from storage.garbage import collect_garbage
-from storage.image_filters import split_filters
-from storage.prune import prune_images
-from storage.release import release_blobs
+from storage.images.filters import split_filters
+from storage.upkeep.garbage import collect_garbage
+from storage.upkeep.prune import prune_images
+from storage.upkeep.release import release_blobs
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.cli.options import Opts
 from rootless.cli.settings import Settings
-from storage.images import tag
+from storage.images.rows import tag
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -7,9 +7,9 @@ import os
 from rootless.cli.options import Opts
 from rootless.cli.output import lines
 from rootless.cli.settings import Settings
-from rootless.engine.volume_words import check_volume_name
-from storage.volume_options import parse_settings
-from storage.volumes import make_volume
+from rootless.engine.volumes.words import check_volume_name
+from storage.volumes.options import parse_settings
+from storage.volumes.rows import make_volume
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.cli.options import Opts
 from rootless.cli.settings import Settings
-from storage.volumes import list_volumes
+from storage.volumes.rows import list_volumes
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -8,8 +8,8 @@ from rootless.cli.options import Opts
 from rootless.cli.output_file import written
 from rootless.cli.settings import Settings
 from rootless.errors import UsageError
-from storage.volume_archive import export_volume
-from storage.volumes import find_volume
+from storage.volumes.archive import export_volume
+from storage.volumes.rows import find_volume
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -8,8 +8,8 @@ from rootless.cli.failures import warn
 from rootless.cli.options import Opts
 from rootless.cli.settings import Settings
 from rootless.errors import NotFoundError, StorageError, UsageError
-from storage.volume_archive import import_volume
-from storage.volumes import find_volume
+from storage.volumes.archive import import_volume
+from storage.volumes.rows import find_volume
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -8,7 +8,7 @@ from rootless.cli.output import pretty_json, write
 from rootless.cli.settings import Settings
 from rootless.cli.volumes import all_described
 from rootless.errors import RootlessError, UsageError
-from storage.volumes import find_volume, list_volumes
+from storage.volumes.rows import find_volume, list_volumes
 
 _INDENT = "     "  # five blanks, as Podman's
 

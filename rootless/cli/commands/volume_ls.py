@@ -6,7 +6,7 @@ from rootless.cli.options import Opts
 from rootless.cli.output import lines, pretty_json, table, write
 from rootless.cli.settings import Settings
 from rootless.cli.volumes import all_described, volume_filter
-from storage.volumes import list_volumes
+from storage.volumes.rows import list_volumes
 
 _HEADINGS = {"Name": "VOLUME NAME", "CreatedAt": "CREATED AT", "MountCount": "MOUNT COUNT"}
 

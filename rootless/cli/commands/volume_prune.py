@@ -9,7 +9,7 @@ from rootless.cli.questions import agreed
 from rootless.cli.settings import Settings
 from rootless.cli.volumes import volume_filter
 from rootless.engine.recover import refresh_all
-from storage.volumes import forget_volumes, list_volumes
+from storage.volumes.rows import forget_volumes, list_volumes
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -9,7 +9,7 @@ from rootless.engine import records
 from rootless.engine.remove import remove
 from rootless.errors import ConflictError, NotFoundError, UsageError
 from storage.store import Store
-from storage.volumes import Volume, find_volume, forget_volumes, list_volumes
+from storage.volumes.rows import Volume, find_volume, forget_volumes, list_volumes
 
 
 def command(settings: Settings, opts: Opts) -> int:

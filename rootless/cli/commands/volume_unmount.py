@@ -5,8 +5,8 @@ from __future__ import annotations
 from rootless.cli.options import Opts
 from rootless.cli.output import lines
 from rootless.cli.settings import Settings
-from rootless.engine.volume_mounts import unmount_volume
-from storage.volumes import find_volume
+from rootless.engine.volumes.mounts import unmount_volume
+from storage.volumes.rows import find_volume
 
 
 def command(settings: Settings, opts: Opts) -> int:
