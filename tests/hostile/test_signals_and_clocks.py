@@ -135,7 +135,7 @@ def test_a_clock_that_has_jumped_is_no_error(rl: Rootless, image: str, years: in
     rl("stats", "--no-stream", "c")
     rl("top", "c")
     os.kill(rl.inspect("c")["State"]["Pid"], signal.SIGKILL)
-    wait_until(lambda: rl.inspect("c")["RestartCount"] == 1 and rl.status("c") == "running", 3)
+    wait_until(lambda: rl.inspect("c")["RestartCount"] == 1 and rl.status("c") == "running", 20)
     rl("rm", "-f", "-t", "0", "c", "ended")
 
 

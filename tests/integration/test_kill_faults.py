@@ -244,7 +244,7 @@ def test_monitor_killed_while_the_container_runs(rl: Rootless, image: str, netwo
     state = rl.inspect("c")["State"]
     helper = None if network == "none" else helper_of(state["ConmonPid"])
     os.kill(state["ConmonPid"], signal.SIGKILL)
-    wait_until(lambda: not alive(state["Pid"]), 2, "the end of the container")
+    wait_until(lambda: not alive(state["Pid"]), 10, "the end of the container")
     after = rl.inspect("c")["State"]
     assert (after["Status"], after["ExitCode"], after["Pid"]) == ("exited", 137, 0)
     assert "monitor" in after["Error"]
@@ -259,7 +259,7 @@ def test_foreground_command_killed(rl: Rootless, image: str) -> None:
     assert process.stdout.readline() == b"up\n"
     pid = rl.inspect("c")["State"]["Pid"]
     process.kill()
-    wait_until(lambda: not alive(pid), 2, "the end of the container")
+    wait_until(lambda: not alive(pid), 10, "the end of the container")
     assert rl.out("ps", "-aq") == "", "not yet reaped by its parent, and still known to be dead"
     process.communicate()
 

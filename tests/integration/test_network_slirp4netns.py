@@ -175,7 +175,7 @@ def test_an_ipv6_address_is_there_and_usable_at_once(namespace: int, directory: 
         return bool(found)
 
     with helper_of(namespace, directory):
-        wait_until(usable, 0.8, "an IPv6 address")
+        wait_until(usable, 10, "an IPv6 address")
         assert "default via fe80::2" in inside(namespace, "ip", "-6", "route").stdout
 
 

@@ -154,8 +154,8 @@ def test_ports_and_network_of_a_prepared_container(rl: Rootless, image: str) -> 
 
 
 def test_rename_in_every_state(rl: Rootless, image: str) -> None:
-    identity = created(rl, image, "sh", "-c", "exec sleep 60")
-    for step, name in enumerate(("a", "b", "d", "e")):
+    identity = created(rl, image, "sh", "-c", "exec sleep 60", name="zeroth")  # names that no id begins with
+    for step, name in enumerate(("first", "second", "third", "fourth")):
         words = (("init",), ("start",), ("pause",), ("kill",))[step]
         old = rl.out("ps", "-a", "--format", "{{.Names}}")
         assert rl("rename", old, name).stdout == ""
