@@ -113,8 +113,8 @@ def test_a_log_that_is_gone_is_an_error(rl: Rootless, image: str) -> None:
         assert f"reading the log {path}: No such file or directory" in said
         assert "something has removed it" in said
     path.mkdir()
-    assert f"reading the log {path}: Is a directory" in refused(rl, "logs", "c")
-    assert f"reading the log {path}: Is a directory" in refused(rl, "logs", "--tail", "3", "c")
+    assert f"reading the log {path}: it is a directory" in refused(rl, "logs", "c")
+    assert f"reading the log {path}: it is a directory" in refused(rl, "logs", "--tail", "3", "c")
     path.rmdir()
     rl("start", "-a", "c")
     assert rl.out("logs", "c") == "out"

@@ -29,10 +29,12 @@ def command(settings: Settings, opts: Opts) -> int:
             error.exit_code = 1
             raise
 
+    # Those that nobody has named were there a moment ago: another command was faster.
+    gone_is_fine = opts.ignore or opts.force or opts.all or opts.filter
     return each(
         settings,
         names,
         act,
-        NotFoundError if opts.ignore or opts.force else None,
+        NotFoundError if gone_is_fine else None,
         at_once=opts.force and not ordered,
     )
