@@ -103,8 +103,12 @@ def test_follow_has_all_of_a_container_that_is_removed_at_its_end(rl: Rootless, 
         wait_until(lambda: rl("container", "exists", "c", check=False).returncode == 1)
 
 
+# So much is kept that no follower is left behind.
+KEPT = ("--log-opt", "max-size=100k", "--log-opt", "max-file=500")
+
+
 def test_follow_has_all_of_a_container_that_is_removed_by_force(rl: Rootless, image: str) -> None:
-    run(rl, image, "i=0; while :; do echo $i; i=$((i+1)); done", "-d", "--log-opt", "max-size=100k")
+    run(rl, image, "i=0; while :; do echo $i; i=$((i+1)); done", "-d", *KEPT)
     process = rl.popen("logs", "-f", "--tail", "1", "c")
     assert process.stdout is not None
     first = int(process.stdout.readline())

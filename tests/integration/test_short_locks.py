@@ -59,8 +59,8 @@ def others(rl: Rootless, image: str) -> None:
         ("rmi", "made:1"),
         ("container", "prune", "-f"),
         ("image", "prune", "-f"),
-        ("volume", "create", "v"),
-        ("volume", "rm", "v"),
+        ("volume", "create", "short-locks"),
+        ("volume", "rm", "short-locks"),
     ):
         begun = time.monotonic()
         rl(*words)

@@ -16,6 +16,7 @@ from rootless.engine.monitor.attach_server import Client, resize, tell_latecomer
 from rootless.engine.monitor.input import Input
 from rootless.engine.monitor.logfile import open_sink
 from rootless.engine.monitor.poller import Poller
+from rootless.engine.monitor.reap import exit_code, stands_still
 from rootless.engine.monitor.streams import POLLERR, POLLHUP, POLLIN, POLLOUT, Output, read
 
 TYPE_CHECKING = False
@@ -104,11 +105,8 @@ class Monitor:
     def _insisted(self, number: int) -> int:
         """The signal to send for one that we were sent: a process that is traced, by one in its container, gets none
         but KILL without the tracer's consent, so the second that should end it is that."""
-        if number in ENDING and self.state.get("asked"):
-            from rootless.engine.monitor.reap import stands_still
-
-            if stands_still(self.pid):
-                return int(_signal.SIGKILL)
+        if number in ENDING and self.state.get("asked") and stands_still(self.pid):
+            return int(_signal.SIGKILL)
         return number
 
     def run(self) -> int:
@@ -306,10 +304,6 @@ class Monitor:
         self._reap()
 
     def _reap(self) -> None:
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, PROXIED)  # a handler may not meet this module half loaded
-        from rootless.engine.monitor.reap import exit_code
-
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PROXIED)
         code = exit_code(self.pid)
         self._withheld = code is None
         if code is None:
