@@ -10,18 +10,14 @@ import errno
 import os
 import stat
 
-from rootless.kernel.files import write_all
 from storage.changes.facts import facts_of
 from storage.changes.stack import Node, Stack
 from storage.tar import headers
 from storage.tar.extract import OPAQUE, WHITEOUT
+from storage.tar.output import Output
 from storage.tar.reader import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK
 
 _KINDS = {stat.S_IFIFO: FIFO, stat.S_IFCHR: CHARACTER, stat.S_IFBLK: BLOCK}
-_FLUSH = 256 << 10
-_SMALL = 64 << 10
-_CHUNK = 1 << 20
-_SEND = 1 << 30
 _LEAST_HOLE = 1 << 20  # bytes of holes from which on a file is written as a sparse one
 _MOST_EXTENTS = 100_000
 
@@ -33,10 +29,8 @@ class Tarball:
         """`dates_root`: the root's own time counts. That of a container is when it was made: no driver hands it on."""
         self._stack = stack
         self._dates_root = dates_root
-        self._out = out
+        self._out = Output(out)
         self._single = single
-        self._buffer: list[bytes] = []
-        self._buffered = 0
         self._links: dict[tuple[int, int], bytes] = {}
         self.entries = 0
 
@@ -70,21 +64,21 @@ class Tarball:
     def delete(self, path: bytes) -> None:
         """A whiteout: `path` of the layers below is gone."""
         directory, slash, base = path.rpartition(b"/")
-        self._write(headers.whiteout(directory + slash + WHITEOUT + base))
+        self._out.write(headers.whiteout(directory + slash + WHITEOUT + base))
         self.entries += 1
 
     def hide_below(self, path: bytes) -> None:
         """An opaque whiteout: nothing in the directory `path` of the layers below shows."""
-        self._write(headers.whiteout(path + b"/" + OPAQUE))
+        self._out.write(headers.whiteout(path + b"/" + OPAQUE))
         self.entries += 1
 
     def close(self) -> None:
-        self._write(headers.END)
-        self._flush()
+        self._out.write(headers.END)
+        self._out.flush()
 
     def _header(self, path: bytes, kind: bytes, node: Node, **values: object) -> None:
         mtime = 0 if path == b"." and not self._dates_root else node.found.st_mtime_ns
-        self._write(headers.header(path, kind, mtime=mtime, **values))  # type: ignore[arg-type]
+        self._out.write(headers.header(path, kind, mtime=mtime, **values))  # type: ignore[arg-type]
         self.entries += 1
 
     def _file(self, path: bytes, node: Node) -> None:
@@ -99,58 +93,18 @@ class Tarball:
             extents = data_extents(fd, size)
             if extents is None:
                 self._header(path, FILE, node, size=size, **values)
-                self._payload(fd, 0, size)
-                self._write(headers.padding(size))
+                self._out.payload(fd, 0, size)
+                self._out.write(headers.padding(size))
                 return
             table = headers.sparse_map(extents)
             total = len(table) + sum(length for _, length in extents)
             self._header(path, FILE, node, size=total, sparse_size=size, **values)
-            self._write(table)
+            self._out.write(table)
             for offset, length in extents:
-                self._payload(fd, offset, length)
-            self._write(headers.padding(total))
+                self._out.payload(fd, offset, length)
+            self._out.write(headers.padding(total))
         finally:
             os.close(fd)
-
-    def _payload(self, fd: int, offset: int, size: int) -> None:
-        """Exactly `size` bytes of the file."""
-        if size <= _SMALL:
-            data = os.pread(fd, size, offset)
-            self._write(data + bytes(size - len(data)))
-            return
-        self._flush()
-        end = offset + size
-        while offset < end:
-            sent = self._send(fd, offset, min(_SEND, end - offset))
-            if not sent:
-                break
-            offset += sent
-        while offset < end:
-            step = min(_CHUNK, end - offset)
-            write_all(self._out, bytes(step))
-            offset += step
-
-    def _send(self, fd: int, offset: int, count: int) -> int:
-        try:
-            return os.sendfile(self._out, fd, offset, count)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOSYS):  # a file that is open for appending takes none
-                raise
-        data = os.pread(fd, min(count, _CHUNK), offset)
-        write_all(self._out, data)
-        return len(data)
-
-    def _write(self, data: bytes) -> None:
-        self._buffer.append(data)
-        self._buffered += len(data)
-        if self._buffered >= _FLUSH:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._buffer:
-            write_all(self._out, b"".join(self._buffer))
-            self._buffer.clear()
-            self._buffered = 0
 
 
 def data_extents(fd: int, size: int) -> list[tuple[int, int]] | None:

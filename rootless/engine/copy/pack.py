@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterator
 
 from rootless.engine.copy.place import DIRECTORY, Place, failure
 from rootless.errors import NotFoundError, RootlessError, UsageError
-from rootless.kernel.files import write_all
 from storage.changes.tarball import data_extents
 from storage.tar import headers
 from storage.tar import reader as kinds
+from storage.tar.output import Output
 
-_FLUSH = 256 << 10
 _SMALL = 64 << 10
 _CHUNK = 1 << 20
-_SEND = 1 << 30
 _KEPT = (b"user.", b"security.capability")
 _DRIVERS = (b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers.")
 
@@ -30,11 +28,9 @@ class Packer:
 
     def __init__(self, place: Place, out: int, doing: str, ids: Ids) -> None:
         self._place = place
-        self._out = out
+        self._out = Output(out)
         self._doing = doing
         self._ids = ids
-        self._buffer: list[bytes] = []
-        self._buffered = 0
         self._links: dict[tuple[int, int], bytes] = {}
         self._kernels: frozenset[int] = frozenset()
 
@@ -65,8 +61,8 @@ class Packer:
             raise
         except OSError as error:
             raise failure(self._doing, error, path if error.filename is None else None) from None
-        self._write(headers.END)
-        self._flush()
+        self._out.write(headers.END)
+        self._out.flush()
 
     def _directory(self, top: int, name: bytes) -> None:
         """A directory and all below, without recursion: trees may be deeper than Python's stack."""
@@ -131,22 +127,22 @@ class Packer:
             if size <= _SMALL:  # also those of the kernel's, whose size is no measure
                 data = _read_up_to(fd, _CHUNK if size == 0 else size)
                 self._header(path, kinds.FILE, found, fd, size=len(data))
-                self._write(data)
-                self._write(headers.padding(len(data)))
+                self._out.write(data)
+                self._out.write(headers.padding(len(data)))
                 return
             extents = data_extents(fd, size)
             if extents is None:
                 self._header(path, kinds.FILE, found, fd, size=size)
-                self._payload(fd, 0, size)
-                self._write(headers.padding(size))
+                self._out.payload(fd, 0, size)
+                self._out.write(headers.padding(size))
                 return
             table = headers.sparse_map(extents)
             total = len(table) + sum(length for _, length in extents)
             self._header(path, kinds.FILE, found, fd, size=total, sparse_size=size)
-            self._write(table)
+            self._out.write(table)
             for offset, length in extents:
-                self._payload(fd, offset, length)
-            self._write(headers.padding(total))
+                self._out.payload(fd, offset, length)
+            self._out.write(headers.padding(total))
         finally:
             os.close(fd)
 
@@ -155,33 +151,7 @@ class Packer:
         xattrs = {} if fd < 0 else _attributes(fd)
         mode = stat.S_IMODE(found.st_mode)
         owner = {"mode": mode, "uid": uid, "gid": gid, "mtime": found.st_mtime_ns, "xattrs": xattrs}
-        self._write(headers.header(path, kind, **owner, **values))  # type: ignore[arg-type]
-
-    def _payload(self, fd: int, offset: int, size: int) -> None:
-        """Exactly `size` bytes of the file."""
-        self._flush()
-        end = offset + size
-        while offset < end:
-            sent = os.sendfile(self._out, fd, offset, min(_SEND, end - offset))
-            if not sent:
-                break
-            offset += sent
-        while offset < end:
-            step = min(_CHUNK, end - offset)
-            write_all(self._out, bytes(step))
-            offset += step
-
-    def _write(self, data: bytes) -> None:
-        self._buffer.append(data)
-        self._buffered += len(data)
-        if self._buffered >= _FLUSH:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._buffer:
-            write_all(self._out, b"".join(self._buffer))
-            self._buffer.clear()
-            self._buffered = 0
+        self._out.write(headers.header(path, kind, **owner, **values))  # type: ignore[arg-type]
 
 
 def _read_up_to(fd: int, most: int) -> bytes:
