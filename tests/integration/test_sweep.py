@@ -66,8 +66,10 @@ def test_a_layer_that_cannot_be_begun_leaves_no_descriptor_and_no_lock(tmp_path:
     before = sorted(os.listdir("/proc/self/fd"))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     failures = 0
+    numbers = range(int(max(before, key=int)) + 10)
+    unused = [number for number in numbers if not os.path.exists(f"/proc/self/fd/{number}")]
     for spare in range(1, 9):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (len(before) - 1 + spare, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (unused[spare], hard))
         try:
             layers.store.begin().abort()
         except (StorageError, OSError):
