@@ -141,6 +141,7 @@ class Attachment:
         self._matched = 0
         self._sig_proxy = sig_proxy
         self._hung_up = False
+        self._size_due = False
         self._last_code: int | None = None  # of a container that its restart policy is about to start again
         self._pending: list[bytes] = []
         self._saved: list[Any] | None = None
@@ -175,7 +176,8 @@ class Attachment:
                     poll.register(0, select.POLLIN)
                 else:
                     poll.unregister(0)
-            poll.modify(link, select.POLLIN | select.POLLOUT if self._pending else select.POLLIN)
+            waiting = self._pending or self._size_due
+            poll.modify(link, select.POLLIN | select.POLLOUT if waiting else select.POLLIN)
             for fd, events in poll.poll(1000):
                 if fd == 0:
                     if self._take_input():
@@ -255,6 +257,8 @@ class Attachment:
         return bytes(passed), False
 
     def _flush(self) -> None:
+        if self._size_due:
+            self._send_size()
         try:
             while self._pending:
                 self._connection.send(self._pending[0], _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
@@ -299,12 +303,21 @@ class Attachment:
                 _signal.signal(_signal.SIGHUP, pass_on)
 
     def _send_size(self) -> None:
-        size = terminal.size_of_ours()
-        if size is not None:
+        """Tell our terminal's size; where the link is full, `_flush` does it later.
+
+        Signals call this too, so that it may run inside itself: the last to be sent is the one that is true.
+        """
+        self._size_due = False
+        size, sent = terminal.size_of_ours(), None
+        while size != sent and size is not None:
             try:
                 self._connection.send(b"W%d,%d" % size, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                self._size_due = True
+                return
             except OSError:
-                pass
+                return
+            size, sent = terminal.size_of_ours(), size
 
 
 def _write_all(fd: int, data: memoryview) -> None:

@@ -41,7 +41,7 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while text not in self.seen:
             left = deadline - time.monotonic()
-            assert left > 0, f"{text!r} was not shown, but {self.seen!r}"
+            assert left > 0, f"{text!r} was not shown, but {self.seen[-2000:]!r}"
             if select.select([self.fd], [], [], left)[0]:
                 try:
                     self.seen += os.read(self.fd, 65536)

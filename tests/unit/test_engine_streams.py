@@ -18,6 +18,7 @@ from rootless.engine.monitor.logfile import LogFile
 from rootless.engine.monitor.loop import Monitor
 from rootless.engine.monitor.streams import POLLHUP, POLLIN, Output, read
 from rootless.errors import UsageError
+from rootless.kernel import terminal
 
 PIECES = st.lists(
     st.tuples(st.sampled_from([b"stdout", b"stderr"]), st.lists(st.sampled_from([b"a", b"\n", b"x y", b"\xff\0"])))
@@ -183,3 +184,24 @@ def test_a_container_that_waits_for_a_client_goes_on_when_the_client_hangs_up() 
     assert not monitor._clients
     for fd in (reader, writer):
         os.close(fd)
+
+
+def test_a_size_that_found_the_link_full_is_sent_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [(9, 9), (33, 121), (33, 121)]  # the second comes while the first is under way
+    monkeypatch.setattr(terminal, "size_of_ours", lambda: sizes.pop(0) if len(sizes) > 1 else sizes[0])
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        filled = 0
+        try:
+            while True:
+                ours.send(b"I", socket.MSG_DONTWAIT)
+                filled += 1
+        except BlockingIOError:
+            pass
+        attachment = Attachment(ours, (0, 0, ""), True, True, b"", False)
+        attachment._send_size()
+        assert {theirs.recv(9) for _ in range(filled)} == {b"I"}
+        attachment._flush()
+        assert theirs.recv(99, socket.MSG_DONTWAIT) == b"W33,121"
+        with pytest.raises(BlockingIOError):
+            theirs.recv(9, socket.MSG_DONTWAIT)
