@@ -8,8 +8,8 @@ it), and the instruction HEALTHCHECK that makes one.
 
 from __future__ import annotations
 
-from rootless.durations import nanoseconds_of
 from rootless.errors import ImageError
+from rootless.times import nanoseconds_of
 from storage.images.changes import json_list, words
 
 TYPE_CHECKING = False

@@ -148,7 +148,7 @@ def _namespaces(pid: int) -> dict[str, str]:
 
 def _exposed(container: Container) -> dict[str, list[str]]:
     """Port -> protocols of what --expose and the image name, as Podman has it."""
-    from rootless.engine.inspect import exposed
+    from rootless.engine.inspect.network import exposed
 
     found: dict[str, list[str]] = {}
     for text in exposed(loads(container.request)):

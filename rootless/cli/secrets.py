@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from rootless.errors import UsageError
+from rootless.times import rfc3339
 from storage.secrets import DRIVER, Secret
 
 
@@ -13,18 +13,14 @@ def described(secret: Secret) -> dict[str, Any]:
     """With Podman's keys, but the data."""
     return {
         "ID": secret.id,
-        "CreatedAt": _rfc3339(secret.created),
-        "UpdatedAt": _rfc3339(secret.updated),
+        "CreatedAt": rfc3339(secret.created),
+        "UpdatedAt": rfc3339(secret.updated),
         "Spec": {
             "Name": secret.name,
             "Driver": {"Name": DRIVER, "Options": secret.options},
             "Labels": secret.labels,
         },
     }
-
-
-def _rfc3339(moment: float) -> str:
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(int(moment)))}.{int(moment % 1 * 1e9):09d}Z"
 
 
 def matching(secrets: list[Secret], filters: list[str]) -> list[Secret]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from rootless.durations import seconds_of
 from rootless.errors import UsageError
+from rootless.times import seconds_of
 
 __all__ = ["go_duration", "moment_of", "seconds_of"]
 

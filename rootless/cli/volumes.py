@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from rootless.cli.times import moment_of
-from rootless.engine.inspect import rfc3339
 from rootless.errors import UsageError
+from rootless.times import rfc3339
 from storage.store import Store
 from storage.volumes.options import VolumeSettings
 from storage.volumes.rows import Volume, find_volume, never_used

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from rootless.durations import nanoseconds_of, seconds_of
 from rootless.engine.health.plan import is_check, settle
 from rootless.engine.health.results import delay
 from rootless.engine.request import CreateRequest
 from rootless.errors import ImageError, UsageError
+from rootless.times import nanoseconds_of, seconds_of
 from storage.healthcheck import of_image, parse_command, parse_instruction
 
 S = 10**9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rootless.cli.output import pretty_json, write
-from rootless.engine.inspect import inspect_container
+from rootless.engine.inspect.container import inspect_container
 from rootless.engine.recover import find
 from rootless.errors import NotFoundError, RootlessError, UsageError
 

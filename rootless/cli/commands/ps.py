@@ -88,7 +88,7 @@ def _chosen(store: Store, opts: Opts) -> list[Container]:
 
 
 def _sizes(store: Store, containers: list[Container]) -> Sizes:
-    from rootless.engine.inspect import sizes
+    from rootless.engine.inspect.container import sizes
 
     return {container.id: sizes(store, container) for container in containers}
 

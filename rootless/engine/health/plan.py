@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import os
 
-from rootless.durations import nanoseconds_of
 from rootless.errors import UsageError
+from rootless.times import nanoseconds_of
 from storage.healthcheck import NONE, TIMES, of_image, parse_command
 
 TYPE_CHECKING = False

@@ -36,7 +36,7 @@ class Result:
 
     def shown(self) -> dict[str, Any]:
         """With the names of Docker and Podman."""
-        from rootless.engine.inspect import rfc3339
+        from rootless.times import rfc3339
 
         times = {"Start": rfc3339(self.start), "End": rfc3339(self.end)}
         return {**times, "ExitCode": self.code, "Output": self.output}

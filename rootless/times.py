@@ -1,6 +1,8 @@
-"""Spans of time as Go's programs write them."""
+"""Times as programs in Go write them: spans ("1h30m"), and moments (RFC 3339)."""
 
 from __future__ import annotations
+
+import time
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -31,3 +33,11 @@ def nanoseconds_of(text: str) -> int:
         return round(seconds_of(text) * 1e9)
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a duration") from None
+
+
+def rfc3339(moment: float) -> str:
+    """`moment`, in Unix seconds, as RFC 3339 in UTC; Go's zero time where there was no such moment."""
+    if not moment:
+        return "0001-01-01T00:00:00Z"
+    whole = int(moment)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((moment - whole) * 1e9):09d}Z"
