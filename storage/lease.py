@@ -27,7 +27,7 @@ class Lease:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._protects = False
+        self._protects = self._bequeathed = False
         self.token, self._descriptor = _locked_file(_directory(store))
 
     def protect(self, digests: Iterable[str]) -> None:
@@ -47,13 +47,21 @@ class Lease:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def bequeath(self) -> None:
+        """Let children that are started from now on, and outlive us, hold the lease instead of us."""
+        os.set_inheritable(self._descriptor, True)
+        self._bequeathed = True
+
     def __enter__(self) -> Lease:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        if self._bequeathed and kind is None:
+            os.close(self._descriptor)
+        else:
+            self.release()
 
 
 def _directory(store: Store) -> str:
@@ -81,15 +89,26 @@ def _locked_file(directory: str) -> tuple[str, int]:
 
 
 def live_leases(store: Store, connection: Connection) -> set[str]:
-    """Tokens of the leases whose process lives; dead ones are removed. To be called within a write transaction."""
+    """Tokens of the leases whose process lives; dead ones are removed. To be called within a write transaction.
+
+    Those that live as long as a mount (`storage.mounted_lease`) stay too; nobody is adding anything for them."""
     directory = _directory(store)
     try:
         names = os.listdir(directory)
     except FileNotFoundError:
         names = []
-    live = {name for name in names if not _remove_dead(f"{directory}/{name}")}
+    live, mounted = set(), set()
+    for name in names:
+        path = f"{directory}/{name}"
+        if os.path.isdir(path):
+            from storage.mounted_lease import remove_unmounted
+
+            if not remove_unmounted(store, path):
+                mounted.add(name)
+        elif not _remove_dead(path):
+            live.add(name)
     for (token,) in connection.execute("SELECT DISTINCT token FROM leases").fetchall():
-        if token not in live:
+        if token not in live and token not in mounted:
             connection.execute("DELETE FROM leases WHERE token = ?", (token,))
     return live
 

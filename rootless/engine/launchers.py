@@ -133,7 +133,7 @@ def existing_container(
             if os.path.lexists(f"{directory}/mounted"):
                 from rootless.engine.mount_marks import refuse_mounted
 
-                refuse_mounted(directory, container.name, "starting")
+                refuse_mounted(store, directory, container.name, "starting")
             config = read_config(directory)
             ports = _ports_again(container)
             layers = layer_names(store, records.layers_of(store.db, container.id))

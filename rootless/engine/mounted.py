@@ -10,19 +10,22 @@ import os
 import re
 from typing import Any
 
+import rootless
 from rootless.engine.events import container_event
 from rootless.engine.records import Container, layers_of
 from rootless.engine.recover import find
-from rootless.errors import ConflictError, NotFoundError, RootlessError
+from rootless.errors import ConflictError, KernelError, NotFoundError, RootlessError
 from rootless.kernel.files import lock_file
 from rootless.kernel.libc import SyscallError
 from rootless.kernel.mounts import MNT_DETACH, MS_BIND, MS_RDONLY, MS_REMOUNT, mount, umount
 from rootless.paths import make_private
-from storage.drivers import BTRFS, VFS, WHOLE, choose_driver, mount_rootfs, rootfs_plan
+from storage.drivers import BTRFS, FUSE_OVERLAYFS, VFS, WHOLE, choose_driver, mount_rootfs, rootfs_plan
+from storage.drivers.bases import base_name
 from storage.events import emit
 from storage.layers.names import layer_names
 from storage.lease import Lease
 from storage.lookup import Image
+from storage.mounted_lease import protect_while_mounted
 from storage.store import Store
 
 
@@ -41,12 +44,28 @@ def mount_image(store: Store, image: Image) -> str:
         lease.protect(image.diff_ids)
         names = layer_names(store, image.diff_ids)
         if names:
-            mount_rootfs(_image_plan(store, names), path)
+            plan = _image_plan(store, names)
+            _protect(
+                store, lease, [*image.diff_ids, base_name(names).partition(".")[0]], plan, f"{top}/held/{image.id}"
+            )
+            mount_rootfs(plan, path)
         else:
             mount(path, path, None, MS_BIND)
             mount(None, path, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
     emit(store, "image", "mount", image.id, image.names[0] if image.names else "")
     return path
+
+
+def _protect(store: Store, lease: Lease, digests: list[str], plan: dict[str, object], place: str) -> None:
+    """Keep what an image is mounted of as long as it is, whatever becomes of the image meanwhile."""
+    if plan["driver"] == FUSE_OVERLAYFS:  # whose process inherits the lease, and ends with its mount
+        lease.bequeath()
+        return
+    try:
+        protect_while_mounted(store, digests, place)
+    except KernelError as error:
+        if rootless.debug:
+            rootless.debug(f"nothing keeps the layers of what is mounted from being removed: {error.message}")
 
 
 def _image_plan(store: Store, names: list[str]) -> dict[str, object]:
@@ -73,7 +92,11 @@ def unmount_image(store: Store, image_id: str, force: bool) -> None:
     top = _image_place(store)
     _unmount(f"{top}/{image_id}", force)
     os.rmdir(f"{top}/{image_id}")
-    if not os.listdir(top):
+    held = f"{top}/held/{image_id}"
+    if held in _mount_points():
+        umount(held, MNT_DETACH)
+        os.rmdir(held)
+    if set(os.listdir(top)) <= {"held"} and not (os.path.isdir(f"{top}/held") and os.listdir(f"{top}/held")):
         umount(top, MNT_DETACH)
     emit(store, "image", "unmount", image_id, "")
 
@@ -100,7 +123,7 @@ def _mount_overlay(store: Store, container: Container, path: str, tell: object) 
     from rootless.engine.mount_marks import mark, mounted_by
 
     directory = os.path.dirname(path)
-    why = ""
+    why, held = "", -1
     fd = os.open(f"{directory}/config.json", os.O_RDWR | os.O_CLOEXEC)
     try:
         try:
@@ -108,15 +131,17 @@ def _mount_overlay(store: Store, container: Container, path: str, tell: object) 
                 why = "is running" if find(store, container.id).alive else "is in use"
         except OSError:  # a file system without locks
             why = "is running" if find(store, container.id).alive else ""
-        if not why and mounted_by(directory):
+        if not why and mounted_by(store, directory):
             why = "is mounted elsewhere"
         if not why:
-            mark(directory)
+            held = mark(directory)
         mount_rootfs(rootfs_of(store, container, bool(why)), path)
     except FileNotFoundError:
         raise NotFoundError(f"container {container.name}: its files are not there (any more)") from None
     finally:
         os.close(fd)
+        if held >= 0:
+            os.close(held)
     if why and callable(tell):
         tell(f"{container.name} {why}: mounted read-only")
 

@@ -68,7 +68,10 @@ def collect_garbage(store: Store, downloads: bool = False) -> Freed:
                 freed.blobs.append(blob)
         for name in unused_bases(layout, image_chains(db)):
             _move_away(store, f"{layout.bases}/{name}", moved)
+        leased = {digest for (digest,) in db.execute("SELECT digest FROM leases")}
         if not leases:
+            if name.partition(".")[0] in leased:
+                continue
             _sweep(store, db, layers, set(blobs).difference(freed.blobs), moved)
             if downloads:
                 remove_parts(layout, 0)

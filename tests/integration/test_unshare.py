@@ -163,3 +163,71 @@ def test_what_is_mounted_writable_is_written_by_nobody_else(rl: Rootless, image:
         other.wait()
     assert rl.out("start", "-a", "c") == "first"
     assert rl.status("c") == "exited"
+
+
+def session(command: Rootless, script: str) -> subprocess.Popen[bytes]:
+    """A shell in `unshare` that has run `script`, and ends with its standard input."""
+    path = f"{os.path.dirname(executable())}:{command.environment['PATH']}"
+    script += "\necho ready; read line"
+    other = command.popen(
+        "unshare", "sh", "-ec", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PATH": path}
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline().strip() == b"ready"
+    return other
+
+
+def end(other: subprocess.Popen[bytes]) -> bytes:
+    """Let a session go on to its end; what it said meanwhile."""
+    said, _ = other.communicate(b"go\n", timeout=30)
+    return said
+
+
+def test_a_mount_in_one_unshare_is_known_in_another(each_driver: Rootless) -> None:
+    """Neither sees the other's mounts, nor the processes that came there later."""
+    each_driver("create", "--name", "c", *NONE, NAME, "true")
+    other = session(each_driver, "sh -c 'rootless mount c >/dev/null'")
+    shared = each_driver.inspect("c")["Driver"] in ("btrfs", "vfs")
+    try:
+        there = inside(each_driver, "rootless start c")
+        assert there.returncode == (0 if shared else 125)
+        assert shared or "its files are mounted" in there.stderr
+        assert each_driver("start", "c", check=False).returncode == there.returncode
+    finally:
+        end(other)
+    each_driver("start", "-a", "c")
+
+
+def test_a_mount_counts_until_the_last_of_its_files_is_let_go(rl: Rootless, image: str) -> None:
+    rl("create", "--name", "c", *NONE, image, "true")
+    other = session(rl, "cd $(rootless mount c); exec 9>kept; cd /; rootless unmount --force c >/dev/null")
+    try:
+        assert "its files are mounted" in rl("start", "c", check=False).stderr
+    finally:
+        end(other)
+    rl("start", "-a", "c")
+
+
+def test_an_image_that_is_removed_stays_where_it_is_mounted(each_driver: Rootless) -> None:
+    other = session(each_driver, f"path=$(rootless image mount {NAME})")
+    other.kill()
+    other.wait()
+    script = f"path=$(rootless image mount {NAME})\necho ready; read line; cat $path/bin/busybox | wc -c; read line"
+    path = f"{os.path.dirname(executable())}:{each_driver.environment['PATH']}"
+    other = each_driver.popen(
+        "unshare", "sh", "-ec", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PATH": path}
+    )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    assert other.stdout.readline().strip() == b"ready"
+    size = each_driver.out("run", "--rm", *NONE, NAME, "stat", "-c", "%s", "/bin/busybox")
+    each_driver("rmi", NAME)
+    each_driver("system", "prune", "--force")
+    inside(each_driver, "rootless image prune --force")
+    other.stdin.write(b"go\n")
+    other.stdin.flush()
+    assert other.stdout.readline().decode().strip() == size
+    end(other)
+    each_driver("system", "prune", "--force")
+    assert os.listdir(each_driver.root / "layers") == []
+    assert os.listdir(each_driver.root / "leases") == []

@@ -119,7 +119,7 @@ class Inside:
     def _of_stopped(self, container: Container, config: dict[str, Any], writable: bool) -> None:
         store = self._store
         if writable and container.driver not in WHOLE:
-            refuse_mounted(store.layout.container(container.id), container.name, "copying into")
+            refuse_mounted(store, store.layout.container(container.id), container.name, "copying into")
         mounts = [mount for mount in config["mounts"] if _holds_files(mount)]
         images: list[tuple[dict[str, Any], str]] = []
         if mounts:

@@ -38,7 +38,8 @@ def check_leftovers(store: Store, age: float) -> Iterator[Damage]:
             yield Damage(LEFTOVER, path, ["a killed command has left it"], _SWEEP)
     for name in _names(leases):
         path = f"{leases}/{name}"
-        if _is_old(path, limit) and not is_locked(path):
+        # the next collection finds out whether what a directory stands for is mounted
+        if _is_old(path, limit) and not os.path.isdir(path) and not is_locked(path):
             yield Damage(LEFTOVER, path, ["the command that held this lease is dead"], _SWEEP)
     held = set(_names(leases))
     for (token,) in store.db.execute("SELECT DISTINCT token FROM leases").fetchall():
