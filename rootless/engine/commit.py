@@ -20,13 +20,13 @@ from rootless.faults import step
 from rootless.jsontext import loads
 from storage.changes.tree import Tree
 from storage.changes.work import write_layer
-from storage.images.changes import apply_changes
+from storage.documents.instructions import apply_changes
+from storage.documents.manifests import DOCKER_MANIFEST, OCI_MANIFEST
+from storage.documents.write import docker_manifest, oci_manifest
 from storage.images.rows import AddedLayer, add_image, full_name, present_layer
 from storage.layers.store import LayerInfo
 from storage.lease import Lease
-from storage.manifests.write import docker_manifest, oci_manifest
 from storage.progress import Progress
-from storage.registry.manifests import DOCKER_MANIFEST, OCI_MANIFEST
 from storage.store import Store
 
 

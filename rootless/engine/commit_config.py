@@ -10,8 +10,8 @@ from typing import Any
 from rootless.engine.spec import parse_entrypoint
 from rootless.errors import UsageError
 from rootless.jsontext import dumps, loads
-from storage.images.changes import apply_changes
-from storage.images.config import parse_config
+from storage.documents.config import parse_config
+from storage.documents.instructions import apply_changes
 from storage.platforms import host_platform
 
 # what Docker notes about the container behind an image, and what describes the base alone

@@ -6,10 +6,10 @@ from contextlib import nullcontext
 
 from rootless.engine.request import CreateRequest
 from rootless.errors import NotFoundError
+from storage.documents.platform_choice import parse_platform
 from storage.images.rows import bring_back
 from storage.lookup import Image, find_image
 from storage.references import transport_of
-from storage.registry.platform_choice import parse_platform
 from storage.remote.pull import MISSING, NEVER, is_for, pull
 from storage.store import Store
 

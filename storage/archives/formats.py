@@ -13,11 +13,8 @@ from typing import Any
 from rootless.errors import ImageError, UsageError
 from rootless.jsontext import loads
 from storage.archives.source import Piece, Source
-from storage.images.config import LIMIT, digest_hex, parse_config
-from storage.manifests.write import DOCKER_LAYER, docker_manifest
-from storage.platforms import Platform, host_platform
-from storage.references import names_registry, parse
-from storage.registry.manifests import (
+from storage.documents.config import LIMIT, digest_hex, parse_config
+from storage.documents.manifests import (
     DOCKER_MANIFEST,
     OCI_INDEX,
     Descriptor,
@@ -26,7 +23,10 @@ from storage.registry.manifests import (
     Manifest,
     parse_manifest,
 )
-from storage.registry.platform_choice import available, best_of, choose
+from storage.documents.platform_choice import available, best_of, choose
+from storage.documents.write import DOCKER_LAYER, docker_manifest
+from storage.platforms import Platform, host_platform
+from storage.references import names_registry, parse
 
 _NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _INDEX_DEPTH = 4

@@ -13,15 +13,15 @@ from rootless.errors import ImageError, NotFoundError
 from rootless.jsontext import dumps
 from rootless.kernel.files import write_all
 from storage.archives.import_url import is_url, open_url, without_secrets
+from storage.documents.instructions import apply_changes
+from storage.documents.manifests import OCI_MANIFEST
+from storage.documents.write import oci_manifest
 from storage.events import emit
-from storage.images.changes import apply_changes
 from storage.images.rows import AddedLayer, add_image, full_name
 from storage.layers.store import LayerExtraction, LayerInfo
 from storage.lease import Lease
-from storage.manifests.write import oci_manifest
 from storage.platforms import host_platform
 from storage.progress import Progress
-from storage.registry.manifests import OCI_MANIFEST
 from storage.remote.policy import check_unsigned
 from storage.store import Store
 

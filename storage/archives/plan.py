@@ -10,13 +10,13 @@ from typing import Any
 
 from rootless.jsontext import dumps, loads
 from storage.compress import GZIP
-from storage.images.config import parse_config
+from storage.documents.config import parse_config
+from storage.documents.manifests import DOCKER_MANIFEST, OCI_MANIFEST
+from storage.documents.write import DOCKER_CONFIG, DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, descriptor
 from storage.images.rows import name_meant
 from storage.layers.pack import Packing, Turns, keep_for_layer
 from storage.lease import Lease
 from storage.lookup import Image, need_image
-from storage.manifests.write import DOCKER_CONFIG, DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, descriptor
-from storage.registry.manifests import DOCKER_MANIFEST, OCI_MANIFEST
 from storage.store import Store
 
 

@@ -12,11 +12,11 @@ from rootless.jsontext import dumps
 from storage.archives.directory_write import DirectoryWriter
 from storage.archives.plan import Chosen, Part, Plan, choose, pack_missing, plan
 from storage.archives.write import ArchiveWriter
+from storage.documents.manifests import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from storage.documents.write import descriptor
 from storage.events import emit
 from storage.lease import Lease
-from storage.manifests.write import descriptor
 from storage.progress import Progress
-from storage.registry.manifests import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from storage.store import Store
 
 DOCKER_ARCHIVE = "docker-archive"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rootless.jsontext import loads
-from storage.images.config import unix_time
+from storage.documents.config import unix_time
 from storage.lookup import Image
 from storage.store import Store
 

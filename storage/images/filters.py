@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 
 from rootless.errors import UsageError
-from storage.images.config import unix_time
+from storage.documents.config import unix_time
 from storage.images.listing import ListedImage, repo_digests
 from storage.lookup import need_image
 from storage.sqlite import Connection

@@ -71,7 +71,7 @@ def list_images(connection: Connection, with_config: bool = False) -> list[Liste
 
 
 def _listed(id: str, content: bytes, created: float, names: str | None) -> ListedImage:
-    from storage.manifests.index import digest_of, oci_bytes
+    from storage.documents.index import digest_of, oci_bytes
 
     text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
     digest = digest_of(oci_bytes(loads(bytes(content))))

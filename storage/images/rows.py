@@ -11,8 +11,8 @@ from rootless.errors import ConflictError, ImageError, NotFoundError, StorageErr
 from rootless.faults import step
 from rootless.jsontext import loads
 from storage.database import transaction
+from storage.documents.config import LIMIT, digest_hex, parse_config, unix_time
 from storage.events import emit
-from storage.images.config import LIMIT, digest_hex, parse_config, unix_time
 from storage.lease import Lease
 from storage.lookup import Image, need_image
 from storage.manifests.lists import ManifestList, find_list, forget_list, list_name, member_for_host

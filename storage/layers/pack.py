@@ -17,8 +17,8 @@ from rootless.faults import step
 from rootless.kernel.files import sync_path, write_all
 from storage import compress
 from storage.database import transaction
+from storage.documents.write import OCI_LAYER
 from storage.lease import Lease
-from storage.manifests.write import OCI_LAYER
 from storage.store import Store
 from storage.tar.record import rebuild
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from rootless.errors import ImageError
 from rootless.jsontext import loads
-from storage.images.config import digest_hex
+from storage.documents.config import digest_hex
+from storage.documents.manifests import DOCKER_LIST, OCI_INDEX, Descriptor
 from storage.progress import Progress
 from storage.references import Reference
 from storage.registry.access import Access
 from storage.registry.asking import ask
 from storage.registry.client import Client, RawManifest
-from storage.registry.manifests import DOCKER_LIST, OCI_INDEX, Descriptor
 from storage.registry.upload import Uploader
 from storage.remote.policy import DOCKER, docker_scopes
 from storage.remote.policy import check as check_policy

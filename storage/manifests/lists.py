@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from rootless.errors import ConflictError, ImageError, NotFoundError, UsageError
 from rootless.jsontext import dumps, loads
 from storage.database import transaction
-from storage.images.config import digest_hex
+from storage.documents.config import digest_hex
+from storage.documents.index import Entry, Index, digest_of, new_index, oci_bytes, with_annotations, with_entry
 from storage.lookup import Image, find_image
-from storage.manifests.index import Entry, Index, digest_of, new_index, oci_bytes, with_annotations, with_entry
 from storage.references import names_registry, parse
 from storage.sqlite import Connection
 from storage.store import Store
@@ -27,7 +27,7 @@ _SHORTEST_PREFIX = 3
 
 @dataclass(frozen=True, slots=True)
 class ManifestList:
-    """A list. `id` in hex; `index` as `storage.manifests.index` has it; `created` in Unix seconds."""
+    """A list. `id` in hex; `index` as `storage.documents.index` has it; `created` in Unix seconds."""
 
     id: str
     index: Index
@@ -270,9 +270,9 @@ def member_for_host(db: Connection, reference: str) -> Member | None:
     found = find_list(db, reference)
     if found is None:
         return None
+    from storage.documents.manifests import parse_manifest
+    from storage.documents.platform_choice import choose
     from storage.platforms import host_platform
-    from storage.registry.manifests import parse_manifest
-    from storage.registry.platform_choice import choose
 
     index = parse_manifest(oci_bytes(found.index), "", reference)
     try:

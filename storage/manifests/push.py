@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from rootless.errors import UsageError
 from rootless.jsontext import loads
-from storage.images.config import digest_hex
+from storage.documents.config import digest_hex
+from storage.documents.index import Entry, all_docker, digest_of, docker_bytes, oci_bytes
+from storage.documents.manifests import DOCKER_LIST, OCI_INDEX
 from storage.lease import Lease
 from storage.manifests.copy import copy_manifest
-from storage.manifests.index import Entry, all_docker, digest_of, docker_bytes, oci_bytes
 from storage.manifests.lists import ManifestList, Member, members_of, need_list
 from storage.progress import Progress
 from storage.references import Reference, parse, split_transport
 from storage.registry.access import Access
-from storage.registry.manifests import DOCKER_LIST, OCI_INDEX
 from storage.registry.patience import Pauses
 from storage.registry.upload import Uploader
 from storage.remote.push import register, send_image, sources_at

@@ -6,17 +6,17 @@ from typing import Any
 
 from rootless.errors import ImageError, NotFoundError, RootlessError
 from rootless.jsontext import loads
-from storage.images.config import parse_config
+from storage.documents.config import parse_config
+from storage.documents.index import Entry, foreign_entry, new_entry
+from storage.documents.manifests import Manifest, parse_manifest
+from storage.documents.platform_choice import choose
 from storage.lookup import Image, find_image, need_image
-from storage.manifests.index import Entry, foreign_entry, new_entry
 from storage.manifests.lists import ManifestList, NewMember, find_list
 from storage.platforms import host_platform
 from storage.references import Reference, split_transport
 from storage.registry.access import Access
 from storage.registry.asking import ask
 from storage.registry.client import Client, RawManifest
-from storage.registry.manifests import Manifest, parse_manifest
-from storage.registry.platform_choice import choose
 from storage.remote.policy import DOCKER, docker_scopes
 from storage.remote.policy import check as check_policy
 from storage.store import Store

@@ -10,7 +10,7 @@ from typing import Any
 
 from rootless.errors import ConflictError, ImageError, NotFoundError
 from rootless.jsontext import loads
-from storage.images.config import LIMIT
+from storage.documents.config import LIMIT
 from storage.podman_store.places import PodmanStore
 from storage.references import DEFAULT_TAG, parse
 from storage.remote.registries_conf import load as load_registries

@@ -12,7 +12,9 @@ from typing import Any
 from rootless.errors import ImageError, NotFoundError, RootlessError, StorageError
 from rootless.kernel.userns import Child
 from storage import compress
-from storage.images.config import digest_hex, parse_config
+from storage.documents.config import digest_hex, parse_config
+from storage.documents.manifests import Manifest, parse_manifest
+from storage.documents.platform_choice import choose
 from storage.images.rows import AddedLayer, add_image, present_layer, record_layers
 from storage.layers.store import LayerExtraction
 from storage.lease import Lease
@@ -22,8 +24,6 @@ from storage.podman_store.places import PodmanStore, find_store, split_store
 from storage.podman_store.tar_split import rebuild
 from storage.progress import Progress
 from storage.references import parse
-from storage.registry.manifests import Manifest, parse_manifest
-from storage.registry.platform_choice import choose
 from storage.remote.policy import check_unsigned, storage_scopes
 from storage.store import Store
 

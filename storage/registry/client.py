@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rootless.errors import ImageError, NotFoundError
-from storage.registry import manifests
+from storage.documents import manifests
 from storage.registry.faults import FAULTS, Fault, PassingFault, translate
 from storage.registry.http import Response, discard, read_document
 from storage.registry.patience import Pauses

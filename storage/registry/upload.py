@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import rootless
 from rootless.errors import RegistryError
-from storage.registry import manifests
+from storage.documents import manifests
 from storage.registry.faults import Fault, PassingFault
 from storage.registry.http import Response, discard
 from storage.registry.patience import Pauses

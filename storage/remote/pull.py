@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import rootless
 from rootless.errors import ImageError, NotFoundError, RegistryError, RootlessError
 from storage.blobs import remove_part
+from storage.documents.config import parse_config
 from storage.events import emit
-from storage.images.config import parse_config
 from storage.images.rows import AddedLayer, add_image, present_layer
 from storage.lease import Lease
 from storage.lookup import Image, find_image
@@ -27,8 +27,8 @@ from storage.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from storage.documents.manifests import Manifest
     from storage.registry.client import Client, RawManifest
-    from storage.registry.manifests import Manifest
     from storage.registry.patience import Patience
 
 ALWAYS = "always"
@@ -59,7 +59,7 @@ def pull(
     """
     progress = progress or Progress()
     if isinstance(platform, str):
-        from storage.registry.platform_choice import parse_platform
+        from storage.documents.platform_choice import parse_platform
 
         platform = parse_platform(platform)
     transport = transport_of(text)
@@ -93,7 +93,7 @@ def pull(
 
 def is_for(image: Image, wanted: Platform) -> bool:
     """Whether an image that is here is one for `wanted`."""
-    from storage.registry.platform_choice import suits
+    from storage.documents.platform_choice import suits
 
     return suits(_platform_of(image.config), wanted)
 
@@ -201,8 +201,8 @@ class _Pull:
 
     def _resolve(self, client: Client, raw: RawManifest, where: str) -> tuple[RawManifest, Manifest]:
         """Follow indexes to the manifest of the platform."""
-        from storage.registry.manifests import Manifest, parse_manifest
-        from storage.registry.platform_choice import choose
+        from storage.documents.manifests import Manifest, parse_manifest
+        from storage.documents.platform_choice import choose
 
         for _ in range(_DEEPEST):
             found = parse_manifest(raw.data, raw.media_type, where)
@@ -219,7 +219,7 @@ class _Pull:
         return known[0].encode() if known else client.document(manifest.config)
 
     def _warn_of_platform(self, found: Platform, where: str) -> None:
-        from storage.registry.platform_choice import suits
+        from storage.documents.platform_choice import suits
 
         if not suits(found, self._wanted):
             self._progress.warn(f"{where}: the image is for {found or 'an unknown platform'}, not for {self._wanted}")

@@ -16,12 +16,12 @@ from queue import SimpleQueue
 
 from rootless.errors import ImageError, RootlessError, StorageError
 from storage.blobs import BlobWriter, has_blob, open_blob, remove_blob
+from storage.documents.manifests import Descriptor
 from storage.images.rows import AddedLayer, record_layers
 from storage.layers.store import LayerExtraction, LayerInfo
 from storage.progress import Progress
 from storage.registry.client import Client
 from storage.registry.faults import Cancelled
-from storage.registry.manifests import Descriptor
 from storage.store import Store
 
 AT_ONCE = 6

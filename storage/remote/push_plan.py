@@ -11,9 +11,9 @@ from typing import Any
 from rootless.errors import ImageError, NotFoundError, UsageError
 from rootless.jsontext import dumps, loads
 from storage import compress
-from storage.images.config import digest_hex
-from storage.manifests.write import DOCKER_CONFIG, DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, descriptor
-from storage.registry.manifests import DOCKER_MANIFEST, OCI_MANIFEST
+from storage.documents.config import digest_hex
+from storage.documents.manifests import DOCKER_MANIFEST, OCI_MANIFEST
+from storage.documents.write import DOCKER_CONFIG, DOCKER_LAYER, OCI_CONFIG, OCI_LAYER, descriptor
 from storage.sqlite import Connection
 from storage.store import Store
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rootless.errors import ImageError, NotFoundError
 from rootless.jsontext import loads
-from storage.images.config import digest_hex
+from storage.documents.config import digest_hex
 
 if TYPE_CHECKING:
     from storage.registry.client import Client
@@ -37,7 +37,7 @@ def tag_of(digest: str) -> str:
 
 def read_attachments(client: Client, digest: str, where: str) -> list[Attachment]:
     """All signatures that the registry has for a manifest. Raises ImageError, RegistryError."""
-    from storage.registry.manifests import OCI_MANIFEST, Descriptor
+    from storage.documents.manifests import OCI_MANIFEST, Descriptor
 
     try:
         raw = client.manifest(tag_of(digest))

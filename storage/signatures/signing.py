@@ -72,7 +72,7 @@ def read_signer(path: str, passphrase_file: str | None) -> Signer:
 
 def _write(uploader: Uploader, attachments: list[Attachment], digest: str) -> None:
     """Payloads and their configuration first, then the manifest that names them."""
-    from storage.registry.manifests import OCI_MANIFEST
+    from storage.documents.manifests import OCI_MANIFEST
     from storage.registry.upload import Bytes
 
     layers = []

@@ -7,11 +7,11 @@ from storage.archives.directory_write import DirectoryWriter
 from storage.archives.plan import Plan, choose_kept, plan
 from storage.archives.save import write_layout
 from storage.archives.write import ArchiveWriter
+from storage.documents.index import digest_of, oci_bytes
+from storage.documents.manifests import OCI_MANIFEST
 from storage.lease import Lease
-from storage.manifests.index import digest_of, oci_bytes
 from storage.manifests.lists import members_of, need_list
 from storage.progress import Progress
-from storage.registry.manifests import OCI_MANIFEST
 from storage.store import Store
 from storage.transports.places import OCI, OCI_ARCHIVE
 from storage.transports.writing import locked_directory, new_file, other_entries, writable_place

@@ -17,9 +17,9 @@ from storage.archives.directory_write import DirectoryWriter
 from storage.archives.plan import Chosen, Plan, choose, plan
 from storage.archives.save import REF_NAME, write_directory, write_docker, write_layout
 from storage.archives.write import ArchiveWriter
+from storage.documents.manifests import DOCKER_MANIFEST, LIMIT, OCI_MANIFEST
 from storage.lease import Lease
 from storage.progress import Progress
-from storage.registry.manifests import DOCKER_MANIFEST, LIMIT, OCI_MANIFEST
 from storage.store import Store
 from storage.transports.places import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, PODMAN, Place, parse_place
 

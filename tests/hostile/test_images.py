@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from storage.registry.manifests import OCI_INDEX
+from storage.documents.manifests import OCI_INDEX
 from tests.support.archives import layer
 from tests.support.command import Rootless
 from tests.support.faulty import Faulty, answer

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from storage.registry.manifests import OCI_INDEX, OCI_MANIFEST
+from storage.documents.manifests import OCI_INDEX, OCI_MANIFEST
 from tests.support.command import Rootless
 from tests.support.faulty import Faulty, alter, answer
 from tests.support.layers import PackedImage, index_of, make_image, tar_of

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.registry.manifests import OCI_MANIFEST
+from storage.documents.manifests import OCI_MANIFEST
 from tests.support.command import Rootless
 from tests.support.leaks import entries
 

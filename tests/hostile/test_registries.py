@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from rootless.errors import RegistryError, RootlessError
+from storage.documents.manifests import OCI_INDEX, OCI_MANIFEST
 from storage.registry import client, http
-from storage.registry.manifests import OCI_INDEX, OCI_MANIFEST
 from storage.registry.patience import Patience
 from storage.remote.pull import pull
 from storage.store import Store

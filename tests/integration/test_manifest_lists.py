@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from storage.registry.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from storage.documents.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from tests.conftest import need
 from tests.support.command import Rootless
 from tests.support.faulty import Faulty

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from storage.registry.manifests import OCI_INDEX
+from storage.documents.manifests import OCI_INDEX
 from tests.conftest import need
 from tests.support.archives import archive, layer, members
 from tests.support.command import Rootless

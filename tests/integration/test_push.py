@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rootless.jsontext import loads
-from storage.registry.manifests import DOCKER_MANIFEST, OCI_MANIFEST
+from storage.documents.manifests import DOCKER_MANIFEST, OCI_MANIFEST
 from tests.conftest import need
 from tests.support.command import Rootless
 from tests.support.images import busybox_layer, docker_archive

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 import pytest
 import trustme
 
-from storage.registry.manifests import DOCKER_MANIFEST, OCI_MANIFEST
+from storage.documents.manifests import DOCKER_MANIFEST, OCI_MANIFEST
 from tests.conftest import need
 from tests.support.command import Rootless, wait_until
 from tests.support.faulty import Faulty, Request, answer, hang_up, send, swallow

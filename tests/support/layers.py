@@ -11,7 +11,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import Any
 
-from storage.registry.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from storage.documents.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from tests.support.images import add_file
 
 ARCHITECTURE = "amd64"

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from storage.documents.manifests import DOCKER_MANIFEST
+from storage.documents.write import docker_manifest
 from storage.images.rows import AddedLayer, add_image
 from storage.lease import Lease
-from storage.manifests.write import docker_manifest
-from storage.registry.manifests import DOCKER_MANIFEST
 from storage.store import Store
 
 

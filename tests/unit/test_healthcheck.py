@@ -11,7 +11,7 @@ from rootless.engine.health.results import delay
 from rootless.engine.request import CreateRequest
 from rootless.errors import ImageError, UsageError
 from rootless.times import nanoseconds_of, seconds_of
-from storage.healthcheck import of_image, parse_command, parse_instruction
+from storage.documents.healthcheck import of_image, parse_command, parse_instruction
 
 S = 10**9
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rootless.errors import ImageError, UsageError
-from storage.images.changes import apply_changes
-from storage.images.config import LIMIT, parse_config, unix_time
+from storage.documents.config import LIMIT, parse_config, unix_time
+from storage.documents.instructions import apply_changes
 
 ROOTFS = {"type": "layers", "diff_ids": ["sha256:" + "0" * 64]}
 

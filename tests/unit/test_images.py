@@ -10,14 +10,14 @@ import pytest
 
 from rootless.errors import ConflictError, ImageError, NotFoundError, StorageError, UsageError
 from storage.blobs import BlobWriter
+from storage.documents.manifests import DOCKER_MANIFEST
+from storage.documents.write import docker_manifest
 from storage.images.describe import history
 from storage.images.filters import image_filter, matches, split_filters
 from storage.images.listing import list_images
 from storage.images.rows import AddedLayer, add_image, remove, tag, untag
 from storage.lease import Lease
 from storage.lookup import find_image, need_image
-from storage.manifests.write import docker_manifest
-from storage.registry.manifests import DOCKER_MANIFEST
 from storage.store import Store
 from storage.upkeep.garbage import collect_garbage
 from storage.upkeep.prune import prune_images

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rootless.errors import ImageError, NotFoundError, UsageError
-from storage.manifests.index import (
+from storage.documents.index import (
     Marks,
     all_docker,
     annotations_of,
@@ -23,7 +23,7 @@ from storage.manifests.index import (
     with_entry,
     without,
 )
-from storage.registry.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Index, parse_manifest
+from storage.documents.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Index, parse_manifest
 
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from rootless.errors import ImageError, UsageError
-from storage.platforms import Platform
-from storage.registry.challenge import Challenge, parse_challenges
-from storage.registry.manifests import (
+from storage.documents.manifests import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
     OCI_INDEX,
@@ -19,7 +17,9 @@ from storage.registry.manifests import (
     Manifest,
     parse_manifest,
 )
-from storage.registry.platform_choice import choose, parse_platform, suits
+from storage.documents.platform_choice import choose, parse_platform, suits
+from storage.platforms import Platform
+from storage.registry.challenge import Challenge, parse_challenges
 
 HEX = "ab" * 32
 CONFIG = "application/vnd.oci.image.config.v1+json"

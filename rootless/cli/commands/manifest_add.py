@@ -8,7 +8,7 @@ from rootless.cli.options import Opts
 from rootless.cli.output import write
 from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
-from storage.manifests.index import Marks, annotations_of, marked
+from storage.documents.index import Marks, annotations_of, marked
 from storage.manifests.lists import edit_list, need_list
 from storage.manifests.sources import find_members
 

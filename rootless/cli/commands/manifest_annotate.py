@@ -6,7 +6,7 @@ from rootless.cli.options import Opts
 from rootless.cli.output import write
 from rootless.cli.settings import Settings
 from rootless.errors import UsageError
-from storage.manifests.index import Index, Marks, annotations_of, entry_of, marked, with_annotations, with_entry
+from storage.documents.index import Index, Marks, annotations_of, entry_of, marked, with_annotations, with_entry
 from storage.manifests.lists import edit_list
 from storage.manifests.sources import digest_in_list, subject_of
 from storage.store import Store

@@ -6,7 +6,7 @@ from rootless.cli.options import Opts
 from rootless.cli.output import write
 from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
-from storage.manifests.index import annotations_of
+from storage.documents.index import annotations_of
 from storage.manifests.lists import check_new_name, create_list
 from storage.manifests.sources import find_members
 

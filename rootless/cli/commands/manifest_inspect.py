@@ -9,11 +9,11 @@ from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
 from rootless.errors import ImageError, RootlessError
 from rootless.jsontext import loads
-from storage.manifests.index import oci
+from storage.documents.index import oci
+from storage.documents.manifests import Manifest, parse_manifest
 from storage.manifests.lists import find_list
 from storage.manifests.sources import remote_manifest
 from storage.references import split_transport
-from storage.registry.manifests import Manifest, parse_manifest
 
 
 def command(settings: Settings, opts: Opts) -> int:

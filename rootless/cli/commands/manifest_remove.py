@@ -6,7 +6,7 @@ from rootless.cli.options import Opts
 from rootless.cli.output import write
 from rootless.cli.settings import Settings
 from rootless.errors import UsageError
-from storage.manifests.index import without
+from storage.documents.index import without
 from storage.manifests.lists import edit_list
 from storage.upkeep.garbage import collect_garbage
 

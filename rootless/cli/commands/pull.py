@@ -10,8 +10,8 @@ from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
 from rootless.engine.one_id import warn_of_one_id
 from rootless.errors import NotFoundError, RootlessError
+from storage.documents.platform_choice import parse_platform
 from storage.registry.access import Access
-from storage.registry.platform_choice import parse_platform
 from storage.remote.pull import ALWAYS, pull
 from storage.remote.pull_tags import tags_of
 

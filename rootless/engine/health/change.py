@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootless.engine.attach import connect
 from rootless.engine.health.plan import SHELL, changed, is_check
 from rootless.engine.health.results import begin
-from storage.healthcheck import NONE
+from storage.documents.healthcheck import NONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

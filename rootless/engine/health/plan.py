@@ -2,7 +2,7 @@
 
 A plan is a field of the request, in JSON, with the names that Docker and Podman show in `inspect`:
 
-    Test, Interval, Timeout, StartPeriod, StartInterval, Retries    as storage.healthcheck; all are there
+    Test, Interval, Timeout, StartPeriod, StartInterval, Retries    as storage.documents.healthcheck; all are there
     Shell            what runs a CMD-SHELL
     Startup          Test, Interval, Timeout, Retries, Successes of the check that comes first, where there is one
     OnFailure        none, kill, restart or stop
@@ -18,7 +18,7 @@ import os
 
 from rootless.errors import UsageError
 from rootless.times import nanoseconds_of
-from storage.healthcheck import NONE, TIMES, of_image, parse_command
+from storage.documents.healthcheck import NONE, TIMES, of_image, parse_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

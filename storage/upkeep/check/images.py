@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rootless.errors import RootlessError
 from rootless.jsontext import loads
-from storage.images.config import digest_hex, parse_config
+from storage.documents.config import digest_hex, parse_config
 from storage.sqlite import Connection
 from storage.upkeep.check import IMAGE, Damage
 

@@ -9,8 +9,8 @@ from typing import Any
 from rootless.errors import RootlessError
 from rootless.jsontext import loads
 from storage.database import transaction
-from storage.images.config import digest_hex
-from storage.manifests.index import without
+from storage.documents.config import digest_hex
+from storage.documents.index import without
 from storage.sqlite import Connection
 from storage.store import Store
 from storage.upkeep.check import LIST, Damage

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rootless.jsontext import dumps
-from storage.registry.manifests import DOCKER_MANIFEST, OCI_MANIFEST
+from storage.documents.manifests import DOCKER_MANIFEST, OCI_MANIFEST
 
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"

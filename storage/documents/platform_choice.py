@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rootless.errors import ImageError, UsageError
+from storage.documents.manifests import Index, IndexEntry
 from storage.platforms import Platform, host_platform
-from storage.registry.manifests import Index, IndexEntry
 
 _SYSTEMS = ("linux", "windows", "darwin", "freebsd")
 _ALIASES = {

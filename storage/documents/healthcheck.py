@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from rootless.errors import ImageError
 from rootless.times import nanoseconds_of
-from storage.images.changes import json_list, words
+from storage.documents.words import json_list, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

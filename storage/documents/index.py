@@ -12,7 +12,7 @@ from typing import Any
 
 from rootless.errors import ImageError, NotFoundError, UsageError
 from rootless.jsontext import dumps
-from storage.registry.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from storage.documents.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 
 Index = dict[str, Any]
 Entry = dict[str, Any]

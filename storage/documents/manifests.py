@@ -7,7 +7,7 @@ from typing import Any
 
 from rootless.errors import ImageError
 from rootless.jsontext import loads
-from storage.images.config import digest_hex
+from storage.documents.config import digest_hex
 from storage.platforms import Platform
 
 LIMIT = 4 << 20  # bytes of a manifest or a configuration: what registries accept

@@ -6,7 +6,7 @@ Both "CMD /bin/sh" and "CMD=/bin/sh" are read, as by Podman.
 from __future__ import annotations
 
 from rootless.errors import UsageError
-from rootless.jsontext import loads
+from storage.documents.words import json_list, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,37 +41,6 @@ def _bad(change: str, why: str) -> UsageError:
     return UsageError(f"--change {change!r}: {why}", "for instance: --change 'CMD [\"/bin/sh\"]' --change 'ENV A=b'")
 
 
-def words(text: str) -> list[str]:
-    """Words of a Containerfile line: blanks part them, quotes hold them together, a backslash takes the next character
-    as it is. Raises ValueError for a quote that is not closed."""
-    found: list[str] = []
-    word: list[str] | None = None
-    quote = ""
-    characters = iter(text)
-    for character in characters:
-        if character == "\\" and quote != "'":
-            word = [*(word or []), next(characters, "\\")]
-        elif quote:
-            if character == quote:
-                quote = ""
-            else:
-                word = [*(word or []), character]
-        elif character in "\"'":
-            quote = character
-            word = word or []
-        elif character.isspace():
-            if word is not None:
-                found.append("".join(word))
-                word = None
-        else:
-            word = [*(word or []), character]
-    if quote:
-        raise ValueError(f"the quote {quote} is not closed")
-    if word is not None:
-        found.append("".join(word))
-    return found
-
-
 def _command(key: str) -> Callable[[dict[str, Any], str], None]:
     def apply(config: dict[str, Any], value: str) -> None:
         parsed = json_list(value)
@@ -80,17 +49,6 @@ def _command(key: str) -> Callable[[dict[str, Any], str], None]:
             config.pop("Cmd", None)  # the command of the base belongs to another entry point
 
     return apply
-
-
-def json_list(value: str) -> list[str] | None:
-    """The exec form, or None where it is the shell form."""
-    if not value.startswith("["):
-        return None
-    try:
-        parsed = loads(value)
-    except ValueError:
-        return None
-    return parsed if isinstance(parsed, list) and all(isinstance(item, str) for item in parsed) else None
 
 
 def _pairs(value: str) -> list[tuple[str, str]]:
@@ -156,7 +114,7 @@ def _onbuild(config: dict[str, Any], value: str) -> None:
 
 
 def _healthcheck(config: dict[str, Any], value: str) -> None:
-    from storage.healthcheck import parse_instruction
+    from storage.documents.healthcheck import parse_instruction
 
     config["Healthcheck"] = parse_instruction(value)
 
