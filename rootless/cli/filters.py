@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from rootless.cli.options import boolean
+from rootless.engine.inspect.network import exposed
 from rootless.engine.records import Container, find
 from rootless.engine.restart import POLICIES
 from rootless.errors import UsageError
@@ -21,12 +22,15 @@ _KEYS = (
     "before",
     "command",
     "exited",
+    "expose",
     "health",
     "id",
+    "is-task",
     "label",
     "name",
     "network",
     "pod",
+    "publish",
     "restart-policy",
     "should-start-on-boot",
     "since",
@@ -96,6 +100,11 @@ def _test(store: Store, key: str, value: str) -> Test:
         return lambda container: search(container.command.partition(" ")[0]) is not None
     if key == "pod":
         return lambda container: False  # there are none
+    if key == "is-task":
+        wanted = _truth(key, value)
+        return lambda container: not wanted  # there is no swarm whose tasks they could be
+    if key in ("expose", "publish"):
+        return _with_port(key, value)
     return _with_volume(store, value)
 
 
@@ -142,16 +151,51 @@ def _with_policy(policy: str) -> Test:
 
 def _starts_on_boot(text: str) -> Test:
     """Whether a restart policy asks for it after the machine has been started anew."""
-    try:
-        wanted = boolean(text)
-    except ValueError:
-        raise UsageError(f"filter should-start-on-boot={text}: neither true nor false") from None
+    wanted = _truth("should-start-on-boot", text)
 
     def test(container: Container) -> bool:
         starts = container.restart == "always" or (container.restart == "unless-stopped" and not container.stopped)
         return starts == wanted
 
     return test
+
+
+def _truth(key: str, text: str) -> bool:
+    try:
+        return boolean(text)
+    except ValueError:
+        raise UsageError(f"filter {key}={text}: neither true nor false") from None
+
+
+def _with_port(key: str, text: str) -> Test:
+    """Docker's: `publish` is about ports of the host that are published, `expose` about those of the container,
+    published or not; PORT[-LAST][/PROTOCOL], tcp where none is named."""
+    numbers, _, protocol = text.partition("/")
+    protocol = protocol or "tcp"
+    first, _, last = numbers.partition("-")
+    try:
+        wanted = range(_port(first), _port(last or first) + 1)
+    except ValueError:
+        raise UsageError(f"filter {key}={text}: not a port", f"write it like {key}=80, {key}=8000-8010/udp") from None
+
+    def test(container: Container) -> bool:
+        published = [(port if key == "publish" else inside, kind) for _, port, inside, kind in loads(container.ports)]
+        if any(port in wanted and kind == protocol for port, kind in published):
+            return True
+        return key == "expose" and any(_exposes(text, wanted, protocol) for text in exposed(loads(container.request)))
+
+    return test
+
+
+def _exposes(text: str, wanted: range, protocol: str) -> bool:
+    port, _, kind = text.partition("/")
+    return port.isdigit() and int(port) in wanted and kind == protocol
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise ValueError(text)
+    return int(text)
 
 
 def _exited_with(text: str) -> Test:

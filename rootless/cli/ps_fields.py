@@ -72,6 +72,7 @@ def fields(container: Container, full: bool, sizes: Sizes, with_namespaces: bool
         "CIDFile": loads(container.request).get("cidfile", ""),
         "Networks": "",
         "Mounts": _mounts(container),
+        "LocalVolumes": _volumes(container),
         "Size": size_words(sizes[container.id]) if sizes else "",
         "Pod": "",
         "PodName": "",
@@ -160,3 +161,8 @@ def _exposed(container: Container) -> dict[str, list[str]]:
 def _mounts(container: Container) -> list[str]:
     """Where volumes and binds are mounted in the container."""
     return sorted(mount["Destination"] for mount in loads(container.request).get("inspected_mounts", []))
+
+
+def _volumes(container: Container) -> int:
+    """How many volumes it has mounted."""
+    return sum(mount["Type"] == "volume" for mount in loads(container.request).get("inspected_mounts", []))

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from rootless.engine.records import Container
     from rootless.engine.request import CreateRequest
     from storage.store import Store
 
@@ -42,6 +43,9 @@ def check(request: CreateRequest) -> None:
         key, equals, value = text.partition("=")
         if key not in known or not equals:
             has = f"{driver} has: {' '.join(f'{name}=' for name in known)}" if known else f"{driver} has no options"
+            others = [name for name, keys in _KEYS.items() if key in keys]
+            if equals and others:
+                has += f"; --log-driver {' or '.join(others)} has {key}="
             raise UsageError(f"--log-opt {text}: not supported", has)
         if key == "path" and not value.startswith("/"):
             raise UsageError(f"--log-opt {text}: not an absolute path", "--log-opt path=/ABSOLUTE/FILE")
@@ -136,28 +140,41 @@ def plan(store: Store, container_id: str, request: CreateRequest) -> dict[str, A
     container = get(store.db, container_id)
     assert container is not None  # its starter holds it
     driver = request.log_driver or "k8s-file"
-    digest = container.image_id.removeprefix("sha256:")
-    values = {
-        "ID": container_id[:12],
-        "FullID": container_id,
-        "Name": container.name,
-        "ImageID": digest[:12],
-        "ImageFullID": f"sha256:{digest}",
-        "ImageName": container.image_name,
-        "DaemonName": "rootless",
-    }
+    values = _values(container)
     tag = _expand(option(request.log_opt, "tag"), values)
     chosen = _chosen(request)
     found: dict[str, Any] = {"driver": driver, "path": log_path(store, container_id, request.log_opt)}
     if driver == "journald":
         found["fields"] = _journal_fields(values, tag, chosen)
     if driver == "json-file":
-        attributes = {**({"tag": tag} if tag else {}), **chosen}
-        found["attributes"] = dumps(attributes).encode("utf-8", "replace") if attributes else b""
+        extras = attributes(container, request)
+        found["attributes"] = dumps(extras).encode("utf-8", "replace") if extras else b""
     if driver not in NO_FILE:
         found["size"] = maximum_size(request.log_opt)
         found["files"] = _files(request.log_opt)
     return found
+
+
+def attributes(container: Container, request: CreateRequest) -> dict[str, str] | None:
+    """The tag, labels and variables that the options choose for each line; None where the driver has no such."""
+    if "labels" not in _KEYS.get(request.log_driver or "k8s-file", ()):
+        return None
+    tag = _expand(option(request.log_opt, "tag"), _values(container))
+    return {**({"tag": tag} if tag else {}), **_chosen(request)}
+
+
+def _values(container: Container) -> dict[str, str]:
+    """What the words of a tag stand for."""
+    digest = container.image_id.removeprefix("sha256:")
+    return {
+        "ID": container.id[:12],
+        "FullID": container.id,
+        "Name": container.name,
+        "ImageID": digest[:12],
+        "ImageFullID": f"sha256:{digest}",
+        "ImageName": container.image_name,
+        "DaemonName": "rootless",
+    }
 
 
 def _chosen(request: CreateRequest) -> dict[str, str]:

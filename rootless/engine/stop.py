@@ -34,12 +34,19 @@ _PATIENCE = 10.0  # seconds that a monitor gets for recording the end
 
 
 def stop(
-    store: Store, reference: str, timeout: int | None = None, tell: Tell | None = None, again: bool = False
+    store: Store,
+    reference: str,
+    timeout: int | None = None,
+    tell: Tell | None = None,
+    again: bool = False,
+    signal: str | None = None,
 ) -> None:
     """Send the stop signal, wait `timeout` seconds (None: what the container was made with; negative: for ever), then
     kill; returns when the end is recorded. One that does not run is fine. Raises NotFoundError.
 
-    `tell` is given a warning where waiting was in vain. `again`: its monitor is to start it again."""
+    `tell` is given a warning where waiting was in vain. `again`: its monitor is to start it again. `signal`: takes the
+    place of the container's stop signal. Raises UsageError where that is none."""
+    asked = parse_signal(signal) if signal else 0
     container = settled(store, find(store, reference))
     while container.state == records.RESTARTING:
         from rootless.engine.restart import end
@@ -56,7 +63,7 @@ def stop(
         )
     need_here(container, "stopping")
     request = loads(container.request)
-    number = parse_signal(request.get("stop_signal") or "SIGTERM")
+    number = asked or parse_signal(request.get("stop_signal") or "SIGTERM")
     if container.waits:
         timeout = 0  # no program of the user's runs
     if timeout is None:
@@ -80,7 +87,7 @@ def stop(
         if claimed >= 0:
             os.close(claimed)
     try:  # somebody has paused it in this moment, or it has ended
-        stop(store, container.id, timeout, tell, again)
+        stop(store, container.id, timeout, tell, again, signal)
     except NotFoundError:
         pass  # it was to be removed at its end
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rootless.cli.settings import Settings
     from rootless.engine.doctor import Finding
 
-_WORDS = {"ok": ("ok", "32"), "warning": ("WARNING", "33"), "problem": ("PROBLEM", "31")}
+_WORDS = {"ok": ("ok", "32"), "note": ("note", "36"), "warning": ("WARNING", "33"), "problem": ("PROBLEM", "31")}
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.options import Opts
     from rootless.cli.settings import Settings
+    from rootless.engine.records import Container
 
 
 def command(settings: Settings, opts: Opts) -> int:
@@ -26,6 +27,7 @@ def command(settings: Settings, opts: Opts) -> int:
     for name in names:
         try:
             container = find(store, name)
+            details = _details(container) if opts.details else b""
             source = open_source(store, container, choice)
         except RootlessError as error:
             if opts.names and name.isdecimal() and isinstance(error, NotFoundError):
@@ -34,9 +36,15 @@ def command(settings: Settings, opts: Opts) -> int:
             continue
         if source is not None:
             prefix = container.name if opts.names else container.id[:12] if len(names) > 1 else ""
-            voices.append(Voice(source, choice, prefix.encode()))
+            voices.append(Voice(source, choice, prefix.encode(), details))
     print_logs(voices, lambda stream, data: write_bytes(data, stream), choice, opts.timestamps, opts.color)
     return code
+
+
+def _details(container: Container) -> bytes:
+    from rootless.engine.logs.details import details
+
+    return details(container)
 
 
 def _moment(text: str | None) -> float | None:

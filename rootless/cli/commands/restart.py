@@ -19,7 +19,7 @@ def command(settings: Settings, opts: Opts) -> int:
     warn_of_one_id(store, warn)
 
     def act(name: str) -> None:
-        stop(store, name, opts.time, warn)
+        stop(store, name, opts.time, warn, signal=opts.signal)
         container = get(store.db, start_detached(store, name, warn))
         if container is not None:
             container_event(store, container, "restart")

@@ -18,4 +18,8 @@ def command(settings: Settings, opts: Opts) -> int:
     store = settings.store()
     names = references(store, opts, "stop")
     ignored = NotFoundError if opts.ignore else None
-    return each(settings, names, lambda name: stop(store, name, opts.time, warn), ignored, at_once=True)
+
+    def act(name: str) -> None:
+        stop(store, name, opts.time, warn, signal=opts.signal)
+
+    return each(settings, names, act, ignored, at_once=True)

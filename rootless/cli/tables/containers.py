@@ -14,6 +14,9 @@ _LATEST = Option("--latest -l", BOOL, "The container that was made last")
 _CIDFILE = Option("--cidfile", LIST, "Take the container's id from this file", metavar="FILE")
 _DETACH_KEYS = Option("--detach-keys", STR, "Keys that leave a terminal without ending the container", metavar="KEYS")
 _FORMAT = Option("--format -f", STR, "Print with a Go template, or as json", metavar="TEMPLATE")
+_STOP_SIGNAL = Option(
+    "--signal -s", STR, "Signal to send first (default: the container's stop signal)", metavar="SIGNAL"
+)
 _SIG_PROXY = Option("--sig-proxy", BOOL, "Pass signals on to the container (default: yes)", True)
 _FILTER = Option("--filter -f", LIST, "Only those that match (name=, id=, status=, label=, ...)", metavar="KEY=VALUE")
 
@@ -92,6 +95,7 @@ TABLE = {
         "Print what containers have written.",
         (
             Option("--color", BOOL, "Print each container in a colour of its own"),
+            Option("--details", BOOL, "Put before each line what --log-opt tag=, labels= and env= have chosen"),
             Option("--follow -f", BOOL, "Go on printing as it comes"),
             _LATEST,
             Option("--names -n", BOOL, "Put the container's name before each line"),
@@ -139,6 +143,7 @@ TABLE = {
             _FILTER,
             _LATEST,
             Option("--running", BOOL, "Only those that run"),
+            _STOP_SIGNAL,
             Option("--time --timeout -t", INT, "Seconds to wait before killing", metavar="SECONDS"),
         ),
         _CONTAINERS,
@@ -182,6 +187,7 @@ TABLE = {
             _FILTER,
             Option("--ignore -i", BOOL, "Do not mind those that are gone"),
             _LATEST,
+            _STOP_SIGNAL,
             Option("--time --timeout -t", INT, "Seconds to wait before killing", metavar="SECONDS"),
         ),
         _RUNNING,

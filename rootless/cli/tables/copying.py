@@ -15,7 +15,9 @@ TABLE = {
                 "Give what is made in a container to its user; --archive=false keeps the owners of the source",
                 True,
             ),
+            Option("--follow-link -L", BOOL, "Copy what SOURCE leads to where it is a link (which is always done)"),
             Option("--overwrite", BOOL, "Let files take the place of directories, and directories that of files"),
+            Option("--quiet -q", BOOL, "Say nothing of what has been left out"),
         ),
         (
             Argument("source", metavar="[CONTAINER:]SOURCE", completes="file"),

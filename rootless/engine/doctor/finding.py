@@ -6,14 +6,16 @@ import os
 from dataclasses import dataclass
 
 OK = "ok"
+NOTE = "note"
 WARNING = "warning"
 PROBLEM = "problem"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`level` is OK, WARNING (containers run, something is missing) or PROBLEM (containers, or those with a network of
-    their own, do not run). `mend` are commands to type, in their order; `note` is more to read."""
+    """`level` is OK, NOTE (worth knowing, and no fault), WARNING (containers run, something is missing) or PROBLEM
+    (containers, or those with a network of their own, do not run). `mend` are commands to type, in their order; `note`
+    is more to read."""
 
     check: str
     level: str

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-from rootless.engine.doctor.finding import OK, PROBLEM, WARNING, Finding, as_root
+from rootless.engine.doctor.finding import NOTE, OK, PROBLEM, WARNING, Finding, as_root
 from rootless.engine.hostfacts import existing_ancestor, mount_of
 from rootless.errors import RootlessError
 from rootless.kernel.files import reflink, remove_tree
@@ -100,7 +100,7 @@ def check_drivers(root: str) -> tuple[list[Finding], bool]:
     refused: dict[str, str] = tried["refused"]
     findings = []
     for name, reason in refused.items():
-        level = WARNING if name == OVERLAY else OK
+        level = WARNING if name == OVERLAY else NOTE
         hint = HINTS.get(name)
         findings.append(Finding(f"driver {name}", level, f"does not work here: {reason}", (hint,) if hint else ()))
     chosen = str(tried["default"])

@@ -31,7 +31,9 @@ class Printer:
             for place, voice in enumerate(voices)
         }
         self._voices = voices
-        self._plain = not (timestamps or colours or self._whole or any(voice.prefix for voice in voices))
+        self._plain = not (
+            timestamps or colours or self._whole or any(voice.prefix or voice.details for voice in voices)
+        )
         self._stream = 1
         self._waiting: list[bytes] = []
         self._size = 0
@@ -63,7 +65,8 @@ class Printer:
         """What stands before and behind each line."""
         colour = self._colours[id(voice)]
         head = colour + (voice.prefix + b" " if voice.prefix else b"")
-        return head + moment + b" " if self._timestamps else head, b"\x1b[0m" if colour else b""
+        head += (moment + b" " if self._timestamps else b"") + voice.details
+        return head, b"\x1b[0m" if colour else b""
 
     def _end_line(self, voice: Voice, stream: int, moment: bytes) -> None:
         head, end = self._around(voice, moment)

@@ -45,13 +45,15 @@ class Choice:
 
 
 class Voice:
-    """One container among those whose logs are printed. `prefix`: what stands before each of its lines."""
+    """One container among those whose logs are printed. `prefix`: what stands before each of its lines; `details`: what
+    does behind the time."""
 
-    __slots__ = ("_choice", "_entries", "entry", "inside", "prefix", "source", "waiting")
+    __slots__ = ("_choice", "_entries", "details", "entry", "inside", "prefix", "source", "waiting")
 
-    def __init__(self, source: Source, choice: Choice, prefix: bytes = b"") -> None:
+    def __init__(self, source: Source, choice: Choice, prefix: bytes = b"", details: bytes = b"") -> None:
         self.source = source
         self.prefix = prefix
+        self.details = details
         self.entry: Entry | None = None  # the next
         self.inside = {1: False, 2: False}  # in the middle of a line
         self.waiting: dict[int, list[bytes]] = {1: [], 2: []}  # pieces of a line whose end has not come
