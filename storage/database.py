@@ -94,6 +94,7 @@ def _create(path: str) -> None:
             os.link(draft, path, follow_symlinks=False)
         except FileExistsError:
             pass
+        _sync(os.path.dirname(path))
     finally:
         os.close(descriptor)
         for leftover in (draft, draft + "-wal", draft + "-shm", draft + "-journal"):
@@ -101,6 +102,23 @@ def _create(path: str) -> None:
                 os.unlink(leftover)
             except FileNotFoundError:
                 pass
+
+
+def sync_log(connection: Connection) -> None:
+    """Have all that anybody has committed on the disk. To be called before files go that rows have named until then:
+    after a power cut the rows could be there again, and the files not."""
+    try:
+        _sync(connection.path + "-wal")
+    except FileNotFoundError:
+        pass  # a rollback journal is synced with each commit
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def on_network_file_system(path: str) -> bool:
@@ -124,8 +142,9 @@ def _refusal(path: str, why: str, hint: str | None = None) -> Exception:
 class transaction:
     """`with transaction(conn):` BEGIN IMMEDIATE, then COMMIT, or ROLLBACK where the block raises.
 
-    `durable`: the commit is on the disk when the block ends, also through a power cut (pull, load, commit). Other
-    commits survive the death of any process, and after a power cut the database is as it was a moment before.
+    `durable`: the commit, and each one before it, is on the disk when the block ends, also through a power cut: images,
+    names, volumes. Other commits survive the death of any process, and after a power cut the database is as it was a
+    moment before.
     """
 
     __slots__ = ("connection", "durable")

@@ -184,7 +184,7 @@ def tag(store: Store, source: str, targets: Sequence[str]) -> None:
 
     Raises NotFoundError."""
     names = [full_name(target) for target in targets]
-    with transaction(store.db) as db:
+    with transaction(store.db, durable=True) as db:
         image = find_list(db, source) or need_image(db, source)
         db.executemany("INSERT OR REPLACE INTO image_names VALUES (?, ?)", [(name, image.id) for name in names])
     for name in names:
@@ -195,7 +195,7 @@ def untag(store: Store, source: str, names: Sequence[str] = ()) -> None:
     """Take `names` away from the image `source`, or all its names where none are given, also the digests by which it
     was pulled. Raises NotFoundError."""
     meant = {name: (full_name(name), list_name(name)) for name in names}
-    with transaction(store.db) as db:
+    with transaction(store.db, durable=True) as db:
         image = find_list(db, source) or need_image(db, source)
         wanted = [next((one for one in meant[name] if one in image.names), "") for name in names]
         for name, found in zip(names, wanted, strict=True):
@@ -226,7 +226,8 @@ def remove(store: Store, reference: str, force: bool = False) -> Removed:
     """Remove a name, and with its last name the image or the manifest list; by id, either with all its names.
 
     As Podman and Docker: an id with several names needs `force`; an image that containers use is a ConflictError with
-    exit code 2 (`force`: the caller removes the containers first, see `users_of`). Files go with `collect_garbage`.
+    exit code 2 (`force`: the caller removes the containers first, see `users_of`). Files go with `collect_garbage`,
+    which also has it on the disk that the image is no more.
     """
     removed = Removed()
     with transaction(store.db) as db:

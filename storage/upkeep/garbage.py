@@ -5,7 +5,8 @@ within a write transaction (see storage.lease). Deleting the files comes afterwa
 `LayerStore.sweep` goes on with it.
 
 A blob goes in a transaction of its own, after the one that has deleted its row: wherever we are killed, no row names a
-blob that is not there. (A row without its layer does no harm: `LayerStore.has` looks at the directory.)
+blob that is not there. (A row without its layer does no harm: `LayerStore.has` looks at the directory.) The same holds
+where the power goes: what was deleted before is on the disk (`sync_log`) when the first directory moves.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 
 from rootless.faults import step
 from storage.blobs import remove_parts, remove_unlocked
-from storage.database import transaction
+from storage.database import sync_log, transaction
 from storage.drivers.bases import unused as unused_bases
 from storage.layers.names import copies
 from storage.lease import live_leases
@@ -54,6 +55,7 @@ def collect_garbage(store: Store, downloads: bool = False) -> Freed:
     freed = Freed()
     moved: list[str] = []
     with transaction(store.db) as db:
+        sync_log(db)
         # Listed before the leases are: whatever is seen here belongs to a lease that is seen then, or has its row.
         layers = os.listdir(layout.layers)
         blobs = os.listdir(layout.blobs)
@@ -66,12 +68,12 @@ def collect_garbage(store: Store, downloads: bool = False) -> Freed:
             freed.size += size + (blob_size or 0)
             if blob:
                 freed.blobs.append(blob)
-        for name in unused_bases(layout, image_chains(db)):
-            _move_away(store, f"{layout.bases}/{name}", moved)
         leased = {digest for (digest,) in db.execute("SELECT digest FROM leases")}
-        if not leases:
+        for name in unused_bases(layout, image_chains(db)):
             if name.partition(".")[0] in leased:
                 continue
+            _move_away(store, f"{layout.bases}/{name}", moved)
+        if not leases:
             _sweep(store, db, layers, set(blobs).difference(freed.blobs), moved)
             if downloads:
                 remove_parts(layout, 0)
@@ -79,6 +81,7 @@ def collect_garbage(store: Store, downloads: bool = False) -> Freed:
     step("garbage-recorded")
     if freed.blobs:
         with transaction(store.db) as db:
+            sync_log(db)
             for blob in freed.blobs:
                 if db.execute(_NEEDED_AGAIN, (blob, blob)).fetchone() is None:
                     _move_away(store, layout.blob(blob), moved)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from rootless.errors import RootlessError, StorageError
 from rootless.faults import step
-from storage.database import transaction
+from storage.database import sync_log, transaction
 from storage.lease import Lease
 from storage.store import Store
 
@@ -60,6 +60,7 @@ def _release(store: Store, diff_id: str, blob: str, released: Released) -> None:
     step("blob-forgotten")
     path, place = store.layout.blob(blob), f"{store.layout.tmp}/gone-{os.urandom(8).hex()}"
     with transaction(store.db) as db:
+        sync_log(db)
         if db.execute(_NEEDED, (blob,)).fetchone() is not None:
             return  # somebody has brought it again meanwhile, or another layer has it
         try:

@@ -98,7 +98,7 @@ def make_volume(
 
         draft = draft_volume(store, driver, options)
     try:
-        with transaction(store.db) as db:
+        with transaction(store.db, durable=True) as db:
             row = (name, driver, created, dumps(dict(labels)), dumps(dict(options)))
             query = "INSERT OR IGNORE INTO volumes (name, driver, created, labels, options) VALUES (?, ?, ?, ?, ?)"
             if db.execute(query, row).rowcount == 0:
@@ -133,6 +133,8 @@ def _put_draft(layout: Layout, draft: str, name: str, created: float) -> None:
             )
         with open(f"{draft}/{MAKING}", "x") as file:
             file.write(repr(created))
+        sync_path(f"{draft}/{MAKING}")
+        sync_path(draft)
         os.rename(draft, place)
         sync_path(layout.volumes)
     except OSError as error:
