@@ -117,7 +117,7 @@ def _by_short_name(connection: Connection, reference: str) -> tuple[Any, ...] | 
     row = _by_name(connection, parse(f"localhost/{reference}"))
     if row:
         return row
-    from storage.remote.registries_conf import load
+    from storage.settings.registries_conf import load
 
     for candidate in load().candidates(reference, local=True):
         row = _by_name(connection, candidate)

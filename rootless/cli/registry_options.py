@@ -7,7 +7,7 @@ from rootless.cli.options import Opts
 from rootless.cli.retries import patience_of
 from rootless.errors import UsageError
 from storage.registry.access import Access
-from storage.remote.auth import from_option
+from storage.settings.auth import from_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

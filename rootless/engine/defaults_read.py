@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rootless.errors import UsageError
-from storage.config_files import read_toml
+from storage.settings.files import read_toml
 
 # Table and key of the files -> name in a request, and what the value must be.
 _KEYS: dict[tuple[str, str], tuple[str, type]] = {

@@ -10,8 +10,8 @@ from rootless.engine.programs import packages_of, version_text
 from rootless.engine.version import describe
 from rootless.kernel.capabilities import DEFAULT
 from rootless.kernel.idmaps import find_program
-from storage.config_files import user_directory
 from storage.platforms import host_platform
+from storage.settings.files import user_directory
 
 if TYPE_CHECKING:
     from rootless.kernel.idmaps import Range
@@ -125,7 +125,7 @@ def _store(store: Store) -> dict[str, Any]:
 
 def _registries() -> dict[str, Any]:
     """What registries.conf says, as Podman lists it: the search order, and each configured registry by its prefix."""
-    from storage.remote.registries_conf import load
+    from storage.settings.registries_conf import load
 
     conf = load()
     found: dict[str, Any] = {}

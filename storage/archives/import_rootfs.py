@@ -22,7 +22,7 @@ from storage.layers.store import LayerExtraction, LayerInfo
 from storage.lease import Lease
 from storage.platforms import host_platform
 from storage.progress import Progress
-from storage.remote.policy import check_unsigned
+from storage.settings.policy import check_unsigned
 from storage.store import Store
 
 _CHUNK = 1 << 20

@@ -12,7 +12,7 @@ from storage.images.rows import AddedLayer, add_image, present_layer
 from storage.layers.feed import Feed, feed_layers
 from storage.lease import Lease
 from storage.progress import Progress
-from storage.remote.policy import check_archive
+from storage.settings.policy import check_archive
 from storage.store import Store
 
 

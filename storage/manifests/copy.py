@@ -17,8 +17,8 @@ from storage.registry.access import Access
 from storage.registry.asking import ask
 from storage.registry.client import Client, RawManifest
 from storage.registry.upload import Uploader
-from storage.remote.policy import DOCKER, docker_scopes
-from storage.remote.policy import check as check_policy
+from storage.settings.policy import DOCKER, docker_scopes
+from storage.settings.policy import check as check_policy
 
 _FOREIGN = ("nondistributable", ".foreign.")
 _MOST_BLOBS = 1000

@@ -114,7 +114,7 @@ def _names(reference: str) -> Iterator[str]:
     yield meant.tagged
     if not names_registry(reference):
         yield parse(f"localhost/{reference}").tagged
-        from storage.remote.registries_conf import load
+        from storage.settings.registries_conf import load
 
         for candidate in load().candidates(reference, local=True):
             yield candidate.tagged

@@ -25,7 +25,7 @@ from storage.registry.patience import Pauses
 from storage.registry.upload import Uploader
 from storage.remote.push import register, send_image, sources_at
 from storage.remote.push_plan import FORMATS, Recipe, StoredImage
-from storage.remote.registries_conf import Endpoint, RegistriesConf, load
+from storage.settings.registries_conf import Endpoint, RegistriesConf, load
 from storage.store import Store
 
 TYPE_CHECKING = False

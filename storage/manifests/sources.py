@@ -17,8 +17,8 @@ from storage.references import Reference, split_transport
 from storage.registry.access import Access
 from storage.registry.asking import ask
 from storage.registry.client import Client, RawManifest
-from storage.remote.policy import DOCKER, docker_scopes
-from storage.remote.policy import check as check_policy
+from storage.settings.policy import DOCKER, docker_scopes
+from storage.settings.policy import check as check_policy
 from storage.store import Store
 
 _WHAT = "adding to a manifest list"

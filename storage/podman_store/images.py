@@ -13,7 +13,7 @@ from rootless.jsontext import loads
 from storage.documents.config import LIMIT
 from storage.podman_store.places import PodmanStore
 from storage.references import DEFAULT_TAG, parse
-from storage.remote.registries_conf import load as load_registries
+from storage.settings.registries_conf import load as load_registries
 
 _HEX = frozenset("0123456789abcdef")
 _PLAIN = frozenset("0123456789abcdefghijklmnopqrstuvwxyz.")

@@ -24,7 +24,7 @@ from storage.podman_store.places import PodmanStore, find_store, split_store
 from storage.podman_store.tar_split import rebuild
 from storage.progress import Progress
 from storage.references import parse
-from storage.remote.policy import check_unsigned, storage_scopes
+from storage.settings.policy import check_unsigned, storage_scopes
 from storage.store import Store
 
 _AT_ONCE = 2 * (os.cpu_count() or 1)

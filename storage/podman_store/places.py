@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rootless.errors import ImageError, NotFoundError, UsageError
-from storage.config_files import home, read_toml, user_directory
+from storage.settings.files import home, read_toml, user_directory
 
 DRIVERS = ("overlay", "vfs")
 _SYSTEM_FILES = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from storage.references import Reference
 from storage.registry.patience import Patience
-from storage.remote.auth import Credentials, find_credentials
-from storage.remote.registries_conf import Endpoint, RegistriesConf, with_tls_verify
+from storage.settings.auth import Credentials, find_credentials
+from storage.settings.registries_conf import Endpoint, RegistriesConf, with_tls_verify
 
 
 @dataclass(frozen=True, slots=True)

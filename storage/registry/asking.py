@@ -11,7 +11,7 @@ from storage.references import Reference
 from storage.registry.access import Access
 from storage.registry.client import Client
 from storage.registry.patience import Pauses
-from storage.remote.registries_conf import load, with_tls_verify
+from storage.settings.registries_conf import load, with_tls_verify
 
 T = TypeVar("T")
 

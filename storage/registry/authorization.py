@@ -15,7 +15,7 @@ from rootless.jsontext import loads
 from storage.registry.challenge import Challenge, parse_challenges
 from storage.registry.faults import Fault, PassingFault, allow_http
 from storage.registry.http import Http, Response, discard, read_document
-from storage.remote.auth import Credentials
+from storage.settings.auth import Credentials
 
 _LIMIT = 1 << 20
 _CLIENT = "rootless"

@@ -17,8 +17,8 @@ from storage.registry.faults import FAULTS, Fault, PassingFault, translate
 from storage.registry.http import Response, discard, read_document
 from storage.registry.patience import Pauses
 from storage.registry.session import Session
-from storage.remote.auth import Credentials
-from storage.remote.registries_conf import Endpoint
+from storage.settings.auth import Credentials
+from storage.settings.registries_conf import Endpoint
 
 PIECE = 1 << 18
 _PROGRESS = 1 << 20  # bytes after which a broken transfer has all its tries again

@@ -12,7 +12,7 @@ from urllib3 import exceptions
 
 from rootless.errors import RegistryError
 from storage.registry.tls import user_certificate
-from storage.remote.registries_conf import user_file
+from storage.settings.registries_conf import user_file
 
 _NETWORK = "is this machine online, and is the name right?"
 

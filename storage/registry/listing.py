@@ -17,8 +17,8 @@ from storage.registry.faults import Fault
 from storage.registry.http import Response, discard, read_document
 from storage.registry.patience import Pauses
 from storage.registry.session import Session
-from storage.remote.auth import Credentials
-from storage.remote.registries_conf import Endpoint
+from storage.settings.auth import Credentials
+from storage.settings.registries_conf import Endpoint
 
 _LIMIT = 16 << 20  # bytes of a page
 _MOST_PAGES = 1000

@@ -14,8 +14,8 @@ from storage.registry.authorization import Authorization, refused
 from storage.registry.faults import Fault, PassingFault, allow_http
 from storage.registry.http import Body, Http, Response, discard, origin_of, read_document
 from storage.registry.patience import Pauses
-from storage.remote.auth import Credentials
-from storage.remote.registries_conf import Endpoint
+from storage.settings.auth import Credentials
+from storage.settings.registries_conf import Endpoint
 
 HUB = "registry-1.docker.io"
 _MOST_REDIRECTS = 10

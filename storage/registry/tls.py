@@ -6,7 +6,7 @@ import os
 import ssl
 
 from rootless.errors import RegistryError
-from storage.config_files import home, user_directory
+from storage.settings.files import home, user_directory
 
 
 def directories(host: str) -> list[str]:

@@ -18,8 +18,8 @@ from storage.registry.faults import Fault, PassingFault
 from storage.registry.http import Response, discard
 from storage.registry.patience import Pauses
 from storage.registry.session import Session
-from storage.remote.auth import Credentials
-from storage.remote.registries_conf import Endpoint
+from storage.settings.auth import Credentials
+from storage.settings.registries_conf import Endpoint
 
 HERE, MOUNTED, SENT = "already there", "taken over from another repository", ""
 _AT_ONCE = 1 << 20  # bytes of a blob that are sent with a single PUT

@@ -10,8 +10,8 @@ from storage.registry.access import Access
 from storage.registry.http import discard
 from storage.registry.patience import Pauses
 from storage.registry.session import Session
-from storage.remote.auth import Credentials
-from storage.remote.registries_conf import RegistriesConf
+from storage.settings.auth import Credentials
+from storage.settings.registries_conf import RegistriesConf
 
 _HUB = ("index.docker.io", "registry-1.docker.io")
 

@@ -19,10 +19,10 @@ from storage.lookup import Image, find_image
 from storage.platforms import Platform, host_platform
 from storage.progress import Progress
 from storage.references import Reference, split_transport, transport_of
-from storage.remote.auth import Credentials, find_credentials, from_option
-from storage.remote.policy import DOCKER, Verdict, docker_scopes
-from storage.remote.policy import check as check_policy
-from storage.remote.registries_conf import Endpoint, RegistriesConf, load, with_tls_verify
+from storage.settings.auth import Credentials, find_credentials, from_option
+from storage.settings.policy import DOCKER, Verdict, docker_scopes
+from storage.settings.policy import check as check_policy
+from storage.settings.registries_conf import Endpoint, RegistriesConf, load, with_tls_verify
 from storage.store import Store
 
 TYPE_CHECKING = False

@@ -9,7 +9,7 @@ from storage.references import Reference, split_transport
 from storage.registry.access import Access
 from storage.registry.listing import Listing
 from storage.registry.patience import Pauses
-from storage.remote.registries_conf import load, with_tls_verify
+from storage.settings.registries_conf import load, with_tls_verify
 
 
 def tags_of(text: str, access: Access) -> tuple[Reference, list[str]]:

@@ -26,7 +26,7 @@ from storage.registry.patience import Pauses
 from storage.registry.upload import Bytes, Uploader
 from storage.remote.push_layers import send_layers
 from storage.remote.push_plan import Layer, Recipe, StoredImage, image_of, manifest_for, plan, target_type
-from storage.remote.registries_conf import Endpoint, RegistriesConf, load
+from storage.settings.registries_conf import Endpoint, RegistriesConf, load
 from storage.sqlite import Connection
 from storage.store import Store
 

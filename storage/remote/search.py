@@ -10,7 +10,7 @@ from storage.references import DEFAULT_DOMAIN, names_registry, split_transport
 from storage.registry.access import Access
 from storage.registry.listing import Found, Listing
 from storage.registry.patience import Pauses
-from storage.remote.registries_conf import RegistriesConf, load
+from storage.settings.registries_conf import RegistriesConf, load
 
 _HUB_SEARCH = "index.docker.io"  # where Docker Hub is searched
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rootless.errors import StorageError
-from storage.config_files import home, user_directory
+from storage.settings.files import home, user_directory
 from storage.signatures.needs import need
 
 SYSTEM_DIRECTORY = "/etc/containers/registries.d"

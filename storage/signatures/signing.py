@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rootless.errors import RegistryError, UsageError
 from storage.references import Reference
-from storage.remote.policy import docker_scopes
+from storage.settings.policy import docker_scopes
 from storage.signatures.attachments import MOST, PAYLOAD_TYPE, SIGNATURE_KEY, Attachment, read_attachments, tag_of
 from storage.signatures.keys import read_key_file, read_private_key, sign
 from storage.signatures.payload import make_payload

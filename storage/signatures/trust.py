@@ -9,7 +9,7 @@ from typing import Any
 
 from rootless.errors import NotFoundError, StorageError, UsageError
 from storage.references import parse
-from storage.remote.policy import DOCKER, checked_policy, docker_scopes, find_file, user_file
+from storage.settings.policy import DOCKER, checked_policy, docker_scopes, find_file, user_file
 from storage.signatures.registries_d import RegistriesD, default_lookaside, read_directory
 
 ACCEPT, REJECT, GPG, SIGSTORE = "accept", "reject", "signedBy", "sigstoreSigned"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from rootless.errors import RegistryError
 from storage.references import Reference
-from storage.remote.policy import Verdict, docker_scopes
+from storage.settings.policy import Verdict, docker_scopes
+from storage.settings.requirement import SIGSTORE, Signed
 from storage.signatures.payload import GPG_TYPE, SIGSTORE_TYPE, parse_payload
 from storage.signatures.registries_d import directory, read_directory
-from storage.signatures.requirement import SIGSTORE, Signed
 
 if TYPE_CHECKING:
     from storage.registry.client import Client

@@ -13,7 +13,7 @@ from storage.lease import Lease
 from storage.platforms import Platform, host_platform
 from storage.progress import Progress
 from storage.references import parse
-from storage.remote.policy import check_unsigned, path_scopes
+from storage.settings.policy import check_unsigned, path_scopes
 from storage.store import Store
 from storage.transports.places import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, PODMAN, Place, parse_place
 

@@ -239,7 +239,7 @@ def test_credentials_do_not_follow_to_another_host(
 
 def test_a_token_is_not_asked_for_over_http_unless_that_is_allowed(image: PackedImage) -> None:
     from storage.registry.authorization import Authorization
-    from storage.remote.auth import Credentials
+    from storage.settings.auth import Credentials
 
     attacker = Faulty("http://127.0.0.1:1")
     authorization = Authorization(http.Http(False), "reg.example", "a/b", Credentials("u", "p"), False)

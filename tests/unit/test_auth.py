@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rootless.errors import NotFoundError, RegistryError, StorageError, UsageError
-from storage.remote.auth import Credentials, find_credentials, from_option
+from storage.settings.auth import Credentials, find_credentials, from_option
 
 
 @pytest.fixture(autouse=True)

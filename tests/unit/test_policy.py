@@ -10,7 +10,7 @@ import pytest
 
 from rootless.errors import RegistryError, StorageError
 from storage.references import parse
-from storage.remote import policy
+from storage.settings import policy
 
 ACCEPT = [{"type": "insecureAcceptAnything"}]
 REJECT = [{"type": "reject"}]

@@ -8,8 +8,8 @@ import pytest
 
 from rootless.errors import RegistryError, RootlessError, StorageError, UsageError
 from storage.references import parse
-from storage.remote import registries_conf
-from storage.remote.registries_conf import Endpoint, RegistriesConf, load, with_tls_verify
+from storage.settings import registries_conf
+from storage.settings.registries_conf import Endpoint, RegistriesConf, load, with_tls_verify
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from rootless.errors import RegistryError, RootlessError, StorageError, UsageError
 from storage.references import parse
+from storage.settings.identity import parse_identity
 from storage.signatures import needs, registries_d
-from storage.signatures.identity import parse_identity
 from storage.signatures.keys import read_private_key, read_public_key, sign, verifies
 from storage.signatures.payload import SIGSTORE_TYPE, make_payload, parse_payload
 from tests.support.signing import encrypted_pem, plain_pem, public_pem

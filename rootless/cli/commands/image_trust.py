@@ -6,7 +6,7 @@ from rootless.cli.options import Opts
 from rootless.cli.output import pretty_json, table, write
 from rootless.cli.settings import Settings
 from rootless.errors import NotFoundError, UsageError
-from storage.remote.policy import find_file
+from storage.settings.policy import find_file
 from storage.signatures.trust import GPG, TrustRow, read_trust, set_trust
 
 _HEADING = ["TRANSPORT", "NAME", "TYPE", "ID", "STORE"]

@@ -10,10 +10,10 @@ from rootless.cli.output import write
 from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
 from rootless.errors import NotFoundError, RootlessError, UsageError
-from storage.remote.auth import Credentials, find_credentials
-from storage.remote.auth_write import store_credentials
 from storage.remote.login import check_credentials, registry_name
-from storage.remote.registries_conf import RegistriesConf, load
+from storage.settings.auth import Credentials, find_credentials
+from storage.settings.auth_write import store_credentials
+from storage.settings.registries_conf import RegistriesConf, load
 
 _LONGEST = 1 << 16  # bytes of a password on standard input
 

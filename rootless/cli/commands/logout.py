@@ -6,10 +6,10 @@ from rootless.cli.options import Opts
 from rootless.cli.output import write
 from rootless.cli.settings import Settings
 from rootless.errors import NotFoundError, UsageError
-from storage.remote.auth import find_credentials
-from storage.remote.auth_write import remove_all_credentials, remove_credentials
 from storage.remote.login import registry_name
-from storage.remote.registries_conf import load
+from storage.settings.auth import find_credentials
+from storage.settings.auth_write import remove_all_credentials, remove_credentials
+from storage.settings.registries_conf import load
 
 
 def command(settings: Settings, opts: Opts) -> int:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rootless.errors import RegistryError, StorageError, UsageError
-from storage.config_files import drop_ins, home, read_toml, user_directory
 from storage.references import DEFAULT_DOMAIN, Reference, names_registry, parse
+from storage.settings.files import drop_ins, home, read_toml, user_directory
 
 SYSTEM_DIRECTORY = "/etc/containers"
 _MIRROR_USES = ("all", "digest-only", "tag-only")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rootless.errors import RegistryError, StorageError
-from storage.config_files import user_directory
 from storage.references import Reference
-from storage.signatures.requirement import Reject, Signed, parse_requirement
+from storage.settings.files import user_directory
+from storage.settings.requirement import Reject, Signed, parse_requirement
 
 SYSTEM_FILE = "/etc/containers/policy.json"
 DOCKER = "docker"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rootless.errors import NotFoundError, RegistryError, StorageError, UsageError
-from storage.config_files import home, user_directory
 from storage.references import DEFAULT_DOMAIN
+from storage.settings.files import home, user_directory
 
 FILES = "containers-auth.json"  # what registries.conf calls the files, beside the names of helpers
 HUB_KEY = "https://index.docker.io/v1/"

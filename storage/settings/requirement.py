@@ -7,7 +7,7 @@ import binascii
 from dataclasses import dataclass
 from typing import Any
 
-from storage.signatures.identity import Identity, parse_identity
+from storage.settings.identity import Identity, parse_identity
 
 SIGSTORE = "sigstoreSigned"
 GPG = "signedBy"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rootless.errors import StorageError, UsageError
-from storage.remote.auth import (
+from storage.settings.auth import (
     FILES,
     Credentials,
     files,
