@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-VERSION = 5
+VERSION = 6
 LOG_LIMIT = 1 << 20  # bytes: reading a log of this size back takes a new process 1 ms
 _LITTLE_ROOM = 128 << 10  # bytes: where a commit might not fit, the reserve is let go beforehand
 

@@ -161,7 +161,13 @@ CREATE TABLE container_health (       -- what the checks have found since its la
 ) WITHOUT ROWID;
 """
 
-STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)  # step n leads to version n + 1; released steps are never edited
+_SIXTH = """
+-- cgroup: the directory of the control group that its processes are in; '' where it has none of its own
+ALTER TABLE containers ADD COLUMN cgroup TEXT NOT NULL DEFAULT '';
+"""
+
+# step n leads to version n + 1; released steps are never edited
+STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
 
 
 def migrate(connection: Connection, version: int) -> None:

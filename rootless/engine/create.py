@@ -7,6 +7,7 @@ import time
 
 from rootless.engine import defaults, networking, records, spec
 from rootless.engine.bundle import COPY_UP, write_config, write_new
+from rootless.engine.names import new_id
 from rootless.errors import ConflictError, NotFoundError, UsageError
 from rootless.faults import step
 from rootless.jsontext import dumps
@@ -68,17 +69,9 @@ class Draft:
         self.volumes: dict[str, tuple[bool, dict[str, str], dict[str, str]]] = {}
 
 
-def new_id() -> str:
-    """The id of a container to come: 64 hex digits that are no decimal number in the first twelve."""
-    while True:
-        container_id = os.urandom(32).hex()
-        if not container_id[:12].isdigit():
-            return container_id
-
-
 def create(store: Store, request: CreateRequest) -> str:
     """Make a container and leave it stopped; its id. Raises RootlessError, and then nothing was written."""
-    draft = settle(store, request, starting=False)
+    draft = settle(store, request)
     step("create-settled")
     if request.replace:
         from rootless.engine.lifespan import replace
@@ -96,10 +89,10 @@ def create(store: Store, request: CreateRequest) -> str:
     return draft.id
 
 
-def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft:
+def settle(store: Store, request: CreateRequest, starting: str = "") -> Draft:
     """Check everything that can be checked beforehand, pulling the image where it is missing.
 
-    `starting`: it is to run at once, so the ports that it publishes must be free now.
+    `starting`: its id, where it is to run at once, so that the ports that it publishes must be free now.
     """
     defaults.apply(store, request)
     _check_words(request)
@@ -114,7 +107,7 @@ def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft
     else:
         image = resolve_image(store, request)
     settings: dict[str, Any] = image.config.get("config") or {}
-    draft = Draft(new_id(), request, image)
+    draft = Draft(starting or new_id(), request, image)
     if request.env or request.env_file:
         from rootless.engine.environment import resolve
 
@@ -134,7 +127,7 @@ def settle(store: Store, request: CreateRequest, starting: bool = True) -> Draft
         from rootless.engine.health.plan import settle as settle_health
 
         settle_health(request, settings)
-    draft.ports = networking.parse_ports(request, draft.network[0], starting and not request.replace)
+    draft.ports = networking.parse_ports(request, draft.network[0], bool(starting) and not request.replace)
     networking.check(request, draft.network)
     mounts: list[dict[str, Any]] = []
     copied: list[str] = []
@@ -177,6 +170,10 @@ def _check_words(request: CreateRequest) -> None:
         )
     if request.init or request.init_path:
         find_init(request.init_path)
+    if request.cgroups or request.confined:
+        from rootless.engine import confine
+
+        confine.check(request)
     if request.passwd_entry or request.group_entry or request.hostuser:
         from rootless.engine import accounts
 

@@ -210,6 +210,11 @@ class Target:
         if rootless.debug:
             command, user = self.process["args"], self.user or "root"
             rootless.debug(f"joining the namespaces of pid {self.container.pid}; command: {command} as {user}")
+        group, attach = self.container.cgroup, None
+        if group:
+            from rootless.engine.cgroups import way_in
+
+            group, attach = way_in(self.container)
         entered = enter(
             self.container.pid,
             self.pidfd,
@@ -222,6 +227,8 @@ class Target:
             foreign=foreign,
             groups=self.groups,
             preserve_fds=preserve,
+            cgroup=group,
+            attach=attach,
         )
         os.close(self.pidfd)
         return entered

@@ -6,7 +6,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rootless.kernel.pidfd import open_if_same, realm, send, state_and_start
 
@@ -20,9 +20,10 @@ _ASLEEP = 1.0  # seconds after which a process that the kernel does not let go c
 _SIGSTOP_BIT = 1 << (signal.SIGSTOP - 1)
 
 
-def stop_all(init: int, stopped: Stopped, patience: float) -> bool:
+def stop_all(init: int, stopped: Stopped, patience: float, frozen: Callable[[], set[int]] | None = None) -> bool:
     """Stop all processes in the pid namespace of the process `init`; False where one still runs after `patience`
-    seconds. `stopped` is given those that were sent a signal for it, and none that stood still before.
+    seconds. `stopped` is given those that were sent a signal for it, and none that stood still before. `frozen`: which
+    processes stand still anyhow.
 
     Two looks in a row must find none that runs: what a process has forked in the moment of its stop may be missing in
     the list that the first one was made from.
@@ -33,8 +34,9 @@ def stop_all(init: int, stopped: Stopped, patience: float) -> bool:
     while quiet < 2:
         asleep_counts = time.monotonic() - begun > _ASLEEP
         running = 0
+        still = frozen() if frozen is not None else ()
         for pid, start, state in _members(init, known):
-            if not _stands_still(pid, state, asleep_counts):
+            if pid not in still and not _stands_still(pid, state, asleep_counts):
                 running += 1
                 if stopped.get(pid) != start and _signal(pid, start, signal.SIGSTOP):
                     stopped[pid] = start

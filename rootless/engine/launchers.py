@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-from rootless.engine import networking
+from rootless.engine import cgroups, networking
 from rootless.engine.logplace import open_log, sink_plan, takes_streams
+from rootless.engine.names import new_id
 from rootless.engine.start import Starter
 from rootless.errors import RootlessError
 from rootless.faults import step
@@ -41,7 +42,9 @@ def new_container(
     shared = _shared_namespaces(request)
 
     def launch() -> tuple[Starter, int, bool]:
-        starter = Starter(store, mode, request.interactive, request.tty, takes_streams(request), shared)
+        container_id = new_id()
+        group = cgroups.begin(request, container_id)
+        starter = Starter(store, mode, request.interactive, request.tty, takes_streams(request), shared, group)
         starter.preserve = preserve or []
         if store.user_map.single:
             from rootless.engine.one_id import warn_of_one_id
@@ -52,7 +55,7 @@ def new_container(
         draft = None
         whole = False
         try:
-            draft = create.settle(store, request)
+            draft = create.settle(store, request, container_id)
             if request.replace:
                 from rootless.engine.lifespan import replace
 
@@ -111,7 +114,9 @@ def existing_container(
     shared = _shared_namespaces(request)
 
     def launch() -> tuple[Starter, int, bool]:
-        starter = Starter(store, network["mode"], request.interactive, request.tty, takes_streams(request), shared)
+        streams = takes_streams(request)
+        group = cgroups.begin(request, container.id)
+        starter = Starter(store, network["mode"], request.interactive, request.tty, streams, shared, group)
         from rootless.engine import records
         from rootless.engine.bundle import hold, read_config
         from rootless.engine.events import container_event
@@ -201,6 +206,7 @@ def _record_failure(
         exit_code=exit_code,
         pid=0,
         pid_start=0,
+        cgroup="",
         started=started,
         finished=finished,
         monitor_pid=0,

@@ -1,4 +1,4 @@
-"""Names for containers that were given none: an adjective and somebody who is remembered."""
+"""Ids of containers, and names for those that were given none: an adjective and somebody who is remembered."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ mirzakhani morse napier nash neumann newton nobel noether pascal pasteur payne p
 ride ritchie rubin shannon shaw snyder stonebraker swartz tesla thompson torvalds turing vaughan volta wiles wozniak
 wright yalow yonath zhukovsky
 """
+
+
+def new_id() -> str:
+    """The id of a container to come: 64 hex digits that are no decimal number in the first twelve."""
+    while True:
+        container_id = os.urandom(32).hex()
+        if not container_id[:12].isdigit():
+            return container_id
 
 
 def generate(attempt: int = 0) -> str:

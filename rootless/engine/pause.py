@@ -1,17 +1,17 @@
 """`pause` and `unpause`: all processes of a container stand still for a while.
 
-No container has a control group of its own, so there is no freezer to ask: each process in its pid namespace is sent
-SIGSTOP, and SIGCONT afterwards, which programs can notice. The row says `paused` before the first process is stopped
-and until the last one goes on, so whatever happens in between, `unpause` mends it. Two that pause and unpause the same
-container take turns: they lock its run directory. The file `paused` in it lists whom the pause has stopped; who stood
-still before does so afterwards.
+A container with a control group of its own is frozen, which its programs do not notice. What is in its pid namespace
+and not in such a group (all of it, where there is none) is sent SIGSTOP, and SIGCONT afterwards, which they can. The
+row says `paused` before the first process is stopped and until the last one goes on, so whatever happens in between,
+`unpause` mends it. Two that pause and unpause the same container take turns: they lock its run directory. The file
+`paused` in it lists whom the pause has stopped; who stood still before does so afterwards.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rootless.engine import records
@@ -161,7 +161,8 @@ def _pause(store: Store, container: Container) -> int:
     try:
         _discard(path)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        if not stop_all(container.pid, stopped, _PATIENCE):
+        frozen = _freeze(container) if container.cgroup else None
+        if not stop_all(container.pid, stopped, _PATIENCE, frozen):
             raise ConflictError(
                 f"pausing {container.name}: its processes did not stand still within {_PATIENCE:.0f} s",
                 f"what they wait for: rootless top {container.name} pid state args",
@@ -174,10 +175,26 @@ def _pause(store: Store, container: Container) -> int:
         if fd >= 0:
             os.close(fd)
         let_go(stopped)
+        _thaw(container)
         _discard(path)
         records.update_if(store.db, container, state=RUNNING)
         raise
     return fd
+
+
+def _freeze(container: Container) -> Callable[[], set[int]]:
+    from rootless.kernel import cgroups
+
+    if not cgroups.freeze(container.cgroup, True, _PATIENCE):
+        return set
+    return lambda: cgroups.members(container.cgroup)
+
+
+def _thaw(container: Container) -> None:
+    if container.cgroup:
+        from rootless.kernel import cgroups
+
+        cgroups.freeze(container.cgroup, False)
 
 
 def _unpause(store: Store, container: Container) -> bool:
@@ -189,6 +206,7 @@ def _unpause(store: Store, container: Container) -> bool:
     if listed is None:  # the pause was killed in the middle
         listed = stopped_ones(container.pid)
     let_go(listed)
+    _thaw(current)
     step("unpause-let-go")
     _discard(path)
     return records.update_if(store.db, current, state=RUNNING)

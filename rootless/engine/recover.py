@@ -147,7 +147,7 @@ def _bury(store: Store, container: Container) -> bool:
         if container.alive:
             _tell_death(store, container)
         return _take_away(store, container)
-    changes: dict[str, Any] = {"pid": 0, "pid_start": 0, "monitor_pid": 0, "monitor_start": 0}
+    changes: dict[str, Any] = {"pid": 0, "pid_start": 0, "monitor_pid": 0, "monitor_start": 0, "cgroup": ""}
     if container.alive:
         why = "its monitor was killed" if _same_boot(container) else "the machine was restarted"
         changes["state"] = records.EXITED
@@ -182,6 +182,10 @@ def _look_again(store: Store, container: Container) -> bool:
 
 
 def _kill_orphan(container: Container) -> None:
+    if container.cgroup and _same_boot(container):
+        from rootless.engine.cgroups import clear
+
+        clear(container.cgroup)
     if container.pid == 0:
         return
     from rootless.kernel.pidfd import open_if_same, send, wait_exit

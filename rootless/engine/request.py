@@ -15,12 +15,18 @@ _LISTS = (
     "add_host",
     "annotation",
     "attach",  # stdin, stdout, stderr
+    "blkio_weight_device",
+    "cgroup_conf",
     "cap_add",
     "cap_drop",
     "command",  # what stands behind the image
     "create_command",  # the whole command line
     "default_env",  # NAME=VALUE lines that give way to the image's
     "device",
+    "device_read_bps",
+    "device_read_iops",
+    "device_write_bps",
+    "device_write_iops",
     "dns",
     "dns_option",
     "dns_search",
@@ -52,6 +58,7 @@ _FLAGS = (
     "no_healthcheck",
     "no_hostname",
     "no_hosts",
+    "oom_kill_disable",
     "privileged",
     "publish_all",
     "quiet",
@@ -66,9 +73,14 @@ _FLAGS = (
 _TEXTS = (
     "arch",
     "authfile",
+    "cgroup_parent",
     "cgroupns",
+    "cgroups",
     "cidfile",
     "conmon_pidfile",
+    "cpus",
+    "cpuset_cpus",
+    "cpuset_mems",
     "domainname",
     "entrypoint",  # None: the image's; a command, or a JSON list
     "group_entry",
@@ -87,6 +99,9 @@ _TEXTS = (
     "init_path",
     "ipc",
     "log_driver",
+    "memory",
+    "memory_reservation",
+    "memory_swap",
     "name",
     "network",  # None: slirp4netns
     "os",
@@ -107,12 +122,18 @@ _TEXTS = (
     "workdir",
 )
 _NUMBERS = (  # None: not said
+    "blkio_weight",
+    "cpu_period",
+    "cpu_quota",
+    "cpu_shares",
     "health_max_log_count",
     "health_max_log_size",
     "health_retries",
     "health_startup_retries",
     "health_startup_success",
+    "memory_swappiness",
     "oom_score_adj",
+    "pids_limit",
 )
 # For a pull, which is over once the container is made; for its configuration, which is written then.
 _UNKEPT = (
@@ -128,6 +149,12 @@ _UNKEPT = (
 )
 
 
+# What the container's control group is told; `engine.confine`.
+LIMITS = (
+    *("blkio_weight", "blkio_weight_device", "cgroup_conf", "cpu_period", "cpu_quota", "cpu_shares", "cpus"),
+    *("cpuset_cpus", "cpuset_mems", "device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops"),
+    *("memory", "memory_reservation", "memory_swap", "memory_swappiness", "oom_kill_disable", "pids_limit"),
+)
 _SLOTS_OF_HEALTH = tuple(name for name in (*_TEXTS, *_NUMBERS) if name.startswith("health_"))
 
 
@@ -163,6 +190,27 @@ class CreateRequest:
         annotation: list[str]
         arch: str | None
         attach: list[str]
+        blkio_weight: int | None
+        blkio_weight_device: list[str]
+        cgroup_conf: list[str]
+        cgroup_parent: str | None
+        cgroups: str | None
+        cpu_period: int | None
+        cpu_quota: int | None
+        cpu_shares: int | None
+        cpus: str | None
+        cpuset_cpus: str | None
+        cpuset_mems: str | None
+        device_read_bps: list[str]
+        device_read_iops: list[str]
+        device_write_bps: list[str]
+        device_write_iops: list[str]
+        memory: str | None
+        memory_reservation: str | None
+        memory_swap: str | None
+        memory_swappiness: int | None
+        oom_kill_disable: bool
+        pids_limit: int | None
         authfile: str | None
         cap_add: list[str]
         cap_drop: list[str]
@@ -296,6 +344,11 @@ class CreateRequest:
         more = self.annotation or self.device or self.sysctl or self.tz or self.umask or self.personality
         own = self.ipc or self.uts or self.cgroupns or self.pid or self.domainname or self.group_add
         return bool(more or own or self.oom_score_adj is not None)
+
+    @property
+    def confined(self) -> bool:
+        """Whether its control group has to be told something, or to lie elsewhere."""
+        return self.cgroup_parent is not None or any(getattr(self, name) not in (None, [], False) for name in LIMITS)
 
     @property
     def needs_accounts(self) -> bool:

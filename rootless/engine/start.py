@@ -50,10 +50,18 @@ class Starter:
     """A container on its way. After any failure `abort` must be called; it undoes all that is not in the store."""
 
     def __init__(
-        self, store: Store, mode: str, interactive: bool, tty: bool, own_streams: bool = False, shared: int = 0
+        self,
+        store: Store,
+        mode: str,
+        interactive: bool,
+        tty: bool,
+        own_streams: bool = False,
+        shared: int = 0,
+        group: str = "",
     ) -> None:
         """Clone pid 1 and begin to map its ids. `mode` is the network's. With `own_streams` the container has ours.
-        `shared`: CLONE_NEW* of the namespaces that it has in common with us.
+        `shared`: CLONE_NEW* of the namespaces that it has in common with us. `group`: its control group
+        (`cgroups.begin`).
 
         Raises KernelError.
         """
@@ -62,6 +70,7 @@ class Starter:
         self.tty = tty
         self.helper: Helper | None = None
         self.output = self.error = self.input = self.server = -1
+        self.group = group
         self.held = -1  # what holds the container (bundle.hold); the launcher's to set
         self.identity = self.driver = ""
         self.logging: dict[str, Any] | None = None  # see logplace.sink_plan; the launcher's to set
@@ -82,7 +91,12 @@ class Starter:
                 stdio[0], self.input = os.pipe2(os.O_CLOEXEC)
         self._stdio = stdio
         flags = (_FLAGS if mode == networking.HOST else _FLAGS | CLONE_NEWNET) & ~shared
-        self._launch = begin(flags, mount_rootfs, networking.prepare if mode == networking.SLIRP else None)
+        prepare = networking.prepare if mode == networking.SLIRP else None
+        try:
+            self._launch = begin(flags, mount_rootfs, prepare, group)
+        except BaseException:
+            self._end_group()
+            raise
         for fd in stdio:
             if fd is not None:
                 os.close(fd)
@@ -164,6 +178,10 @@ class Starter:
             from rootless.kernel.process import become_subreaper
 
             become_subreaper()
+        if request.confined:
+            from rootless.engine.confine import confine
+
+            self.group = confine(self, request)
         step("before-plan")
         launch.send(message)
         step("plan-sent")
@@ -182,6 +200,8 @@ class Starter:
             state=records.INITIALIZED,
             pid=launch.init_pid,
             pid_start=start_time(launch.init_pid) or 0,
+            cgroup=self.group,
+            oom_killed=0,
             started=time.time(),
             finished=0,
             exit_code=0,
@@ -249,7 +269,7 @@ class Starter:
         run, 0 for ever; `pause` becomes the seconds until it is started again (None: it is not), in the foreground with
         the arguments `foreground` of `run.watch`. `health`: whether it is to be checked; `renew`: its checks have it
         started again; `acting`: the child that ends it for that, or 0.
-        `policy`: whether its restart policy may keep it from being removed.
+        `cgroup`: its control group, "" for none. `policy`: whether its restart policy may keep it from being removed.
         `remove_image`: the image that goes with it, or "".
         """
         request = self.request
@@ -285,6 +305,7 @@ class Starter:
             "clients": clients,
             "helper": helper,
             "rootfs": self._serving_process(),
+            "cgroup": self.group,
             "auto_remove": auto_remove,
             "policy": bool(request.restart),
             "health": bool(request.health and request.health.get("Interval")),
@@ -315,9 +336,17 @@ class Starter:
             from rootless.engine import cleanup
 
             cleanup.remove_run_directory(self.store, self.identity)
+        self._end_group()
         if self.held >= 0:
             os.close(self.held)
             self.held = -1
+
+    def _end_group(self) -> None:
+        if self.group:
+            from rootless.kernel.cgroups import remove
+
+            remove(self.group)
+            self.group = ""
 
 
 def _containerenv(request: CreateRequest, container_id: str, name: str) -> str:

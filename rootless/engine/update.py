@@ -7,20 +7,32 @@ from typing import Any
 from rootless.engine import records
 from rootless.engine.events import container_event
 from rootless.engine.health.change import change_checks, check_now
+from rootless.engine.records import Container
 from rootless.engine.recover import find
+from rootless.engine.request import CreateRequest
 from rootless.engine.restart import end, parse_policy
 from rootless.errors import NotFoundError, UsageError
 from rootless.jsontext import dumps, loads
 from storage.database import transaction
 from storage.store import Store
 
+# What takes the place of what.
+_INSTEAD = {"cpus": ("cpu_quota", "cpu_period"), "cpu_quota": ("cpus",), "cpu_period": ("cpus",)}
 
-def update(store: Store, reference: str, restart: str | None, checks: dict[str, Any], no_check: bool = False) -> str:
-    """Change a container's restart policy from its next end on, and its health checks from now on; its id.
 
-    `restart` None: as it is. `checks`: as for `health.change`; with `no_check` there are none any more. One that is
-    about to be started again, and is not to be any more, stays ended. Raises NotFoundError, UsageError, and then
-    nothing was changed.
+def update(
+    store: Store,
+    reference: str,
+    restart: str | None,
+    checks: dict[str, Any],
+    no_check: bool = False,
+    limits: dict[str, Any] | None = None,
+) -> str:
+    """Change a container's restart policy from its next end on, its health checks and limits from now on; its id.
+
+    `restart` None: as it is. `checks`: as for `health.change`; with `no_check` there are none any more. `limits`:
+    fields of CreateRequest. One that is about to be started again, and is not to be any more, stays ended. Raises
+    NotFoundError, UsageError, RootlessError, and then nothing was changed.
     """
     if no_check and checks:
         raise UsageError("update: --no-healthcheck and the other options about checks contradict each other")
@@ -44,6 +56,8 @@ def update(store: Store, reference: str, restart: str | None, checks: dict[str, 
             if policy:
                 request["restart"] = policy
             columns["restart"] = policy
+        if limits:
+            _limit(current, request, limits)
         records.update(store.db, current.id, **columns, request=dumps(request))
     if checks or no_check:
         check_now(store, current)
@@ -51,3 +65,18 @@ def update(store: Store, reference: str, restart: str | None, checks: dict[str, 
         end(store, current)
     container_event(store, container, "update")
     return container.id
+
+
+def _limit(container: Container, request: dict[str, Any], limits: dict[str, Any]) -> None:
+    """Change the limits in a request, and those of the container where it runs."""
+    from rootless.engine import confine
+
+    for name, value in limits.items():
+        for other in _INSTEAD.get(name, ()):
+            if other not in limits:
+                request.pop(other, None)
+        request[name] = value
+    wanted = CreateRequest.from_plain(request)
+    confine.check(wanted)
+    if container.alive:
+        confine.change(container, wanted)

@@ -15,7 +15,7 @@ import os
 
 from rootless.errors import ConflictError, KernelError
 from rootless.faults import step
-from rootless.kernel.clone import CLONE_PARENT, clone
+from rootless.kernel.clone import CLONE_PARENT, clone, clone_into
 from rootless.kernel.namespaces import CLONE_NEWUSER, KINDS, namespace_id, setns
 from rootless.kernel.pidfd import wait_exit
 from rootless.kernel.process import set_dumpable, set_parent_death_signal
@@ -35,7 +35,7 @@ from rootless.runtime.users import KEEP_GROUPS, resolve_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
 _SIGKILL = 9
@@ -68,12 +68,15 @@ def enter(
     die_with_caller: bool = True,
     foreign: Sequence[int] = (),
     groups: str = "",
+    cgroup: str = "",
+    attach: Callable[[int], None] | None = None,
 ) -> Entered:
     """Run an OCI process object in the container whose pid 1 is `pid` and `pidfd`; returns once its program runs.
 
     `user`, `stdio`, `seccomp`, `keys_refused` and `preserve_fds` are as in a launch plan (see Launch.send); with
     process["terminal"] it gets a terminal of the container's own. `foreign`: which of 0, 1, 2 the caller shares with
-    others, so that they do not become the container's user's. `groups`: names of more groups, or KEEP_GROUPS.
+    others, so that they do not become the container's user's. `groups`: names of more groups, or KEEP_GROUPS. `cgroup`:
+    the directory of the control group that it starts in, "" for ours; or `attach` is given the door's pid to move it.
 
     The caller has one thread. Raises CommandNotFoundError (127), CannotInvokeError (126), ConflictError where the
     container does not run, or RootlessError.
@@ -91,9 +94,17 @@ def enter(
         "foreign": list(foreign),
         "groups": groups,
         "exposed": interpreter_is_exposed(),
+        "waits": attach is not None,
     }
     ours, theirs = pair()
-    door, door_fd = clone(0)
+    try:
+        door, door_fd = clone_into(cgroup, 0)
+    except KernelError as error:
+        ours.close()
+        theirs.close()
+        if wait_exit(pidfd, _LAST_MOMENTS):  # its control group has gone
+            raise ConflictError("entering the container: it is not running any more") from error
+        raise
     if door == 0:
         ours.close()
         _pass_through(theirs, order)
@@ -101,6 +112,9 @@ def enter(
     os.close(door_fd)
     entered: Entered | None = None
     try:
+        if attach is not None:
+            attach(door)
+            ours.send("go")
         while True:
             try:
                 kind, value, fd = ours.receive()
@@ -166,6 +180,9 @@ def _pass_through(channel: Channel, order: dict[str, Any]) -> NoReturn:
             set_parent_death_signal(_SIGKILL)
             forget_signals()
             set_dumpable(False)
+            if order["waits"]:
+                channel.receive()
+                order["waits"] = False
             if order["process"].get("terminal"):
                 from rootless.runtime import console  # noqa: F401  inside, nothing can be imported any more
             if order["flags"] & CLONE_NEWUSER and order["exposed"]:

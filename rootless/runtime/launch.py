@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 
 from rootless.errors import KernelError, RootlessError
-from rootless.kernel.clone import clone
+from rootless.kernel.clone import clone_into
 from rootless.kernel.idmaps import start_mapping
 from rootless.kernel.libc import SyscallError
 from rootless.kernel.namespaces import (
@@ -41,19 +41,25 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 
 
-def begin(flags: int, mount_rootfs: MountRootfs | None = None, prepare_network: PrepareNetwork | None = None) -> Launch:
+def begin(
+    flags: int,
+    mount_rootfs: MountRootfs | None = None,
+    prepare_network: PrepareNetwork | None = None,
+    group: str = "",
+) -> Launch:
     """Start pid 1 of a new container. CLONE_NEW* `flags` say which namespaces are its own; the mount namespace must be.
 
     `mount_rootfs(plan["rootfs"], target)` is called in it once the plan is there; None where the plan has no "rootfs"
     and config.root.path is a directory. `prepare_network` is called in a new network namespace before anything else may
     join it; `lo` is up by then. Descriptors that the container shall have must be open (and may be
-    close-on-exec) before this call. The caller has one thread. Raises KernelError.
+    close-on-exec) before this call. `group`: the directory of the control group that it starts in, "" for ours. The
+    caller has one thread. Raises KernelError.
     """
     if not flags & CLONE_NEWNS:
         raise RootlessError("starting a container: it needs a mount namespace of its own")
     ours, theirs = pair()
     try:
-        pid, pidfd = clone(flags & (CLONE_NEWUSER | CLONE_NEWPID))
+        pid, pidfd = clone_into(group, flags & (CLONE_NEWUSER | CLONE_NEWPID))
     except SyscallError as error:
         error.hint = remedy(error.errno or 0)
         raise

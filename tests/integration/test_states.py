@@ -283,7 +283,9 @@ def test_what_cannot_be_updated(rl: Rootless, image: str) -> None:
         (("--restart", "always"), "--rm"),
         (("--restart", "often"), "not a restart policy"),
         ((), "nothing is to be changed"),
-        (("--memory", "1g"), "not supported yet"),
+        (("--memory", "-1"), "--memory"),
+        (("--memory", "1g"), "control group"),
+        (("--cpu-rt-period", "1000"), "not supported yet"),
     ):
         done = rl("update", *words, "c", check=False)
         assert (done.returncode, done.stdout) == (125, ""), words

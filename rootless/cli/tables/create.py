@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rootless.cli.options import ANY, BOOL, CHOICE, CSV, LIST, STR, UINT, Argument, Command, Option
-from rootless.cli.tables import create_process, create_surroundings, health, lifespan
+from rootless.cli.tables import create_process, create_surroundings, health, lifespan, limits
 
 PULL = ("always", "missing", "never", "newer")
 IMAGE_VOLUMES = ("anonymous", "bind", "tmpfs", "ignore")
@@ -62,6 +62,7 @@ _SHARED = (
     *create_surroundings.SURROUNDINGS,
     *health.CHECKS,
     *lifespan.SHARED,
+    *limits.CONFINEMENT,
 )
 
 _IMAGE = (Argument("image", completes="image"), Argument("command", ANY, "COMMAND..."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rootless.cli.options import ANY, BOOL, LIST, MAYBE, STR, Argument, Command, Option
 from rootless.cli.tables.health import CHECKS
+from rootless.cli.tables.limits import LIMITS
 
 _CONTAINERS = (Argument("containers", ANY, "CONTAINER...", "container"),)
 _LATEST = Option("--latest -l", BOOL, "The container that was made last")
@@ -46,9 +47,10 @@ TABLE = {
                 metavar="POLICY",
             ),
             *CHECKS,
+            *LIMITS,
         ),
         (Argument("container", completes="container"),),
-        examples=("rootless update --restart always web",),
+        examples=("rootless update --restart always web", "rootless update --memory 512m --cpus 1.5 web"),
     ),
     "container clone": Command(
         "container clone",

@@ -34,6 +34,11 @@ def finish(state: dict[str, Any], code: int, store: Store | None = None) -> None
         store = _store(state)
     step("ended")
     _stop_helper(state)
+    oom_killed = 0
+    if state.get("cgroup"):  # one that an earlier version has started lacks it
+        from rootless.engine import cgroups
+
+        oom_killed = int(cgroups.end(state["cgroup"]))
     container_id: str = state["id"]
     if state["auto_remove"] and not state["policy"] and not state["renew"]:
         container = records.get(store.db, container_id)
@@ -42,6 +47,7 @@ def finish(state: dict[str, Any], code: int, store: Store | None = None) -> None
         _remove(store, state)
         return
     changes: dict[str, Any] = {"exit_code": code, "finished": time.time(), "pid": 0, "pid_start": 0}
+    changes |= {"cgroup": "", "oom_killed": oom_killed}
     while True:
         container = records.get(store.db, container_id)
         if container is None or container.monitor_pid != os.getpid():
