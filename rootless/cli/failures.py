@@ -33,6 +33,10 @@ def tell(error: BaseException, log_level: str = "warn") -> int:
     elif isinstance(error, ModuleNotFoundError) and not str(error.name).startswith(("rootless", "storage", "network")):
         message = f"the Python package {error.name} is not installed beside rootless"
         hint, code = "install rootless again, with what it needs: pip install rootless", INTERNAL
+    elif isinstance(error, ImportError) and str(error.name).startswith(("rootless", "storage", "network")):
+        message = f"the installation of rootless is damaged: {error}"
+        hint = "another package may have files of its names: install it apart: pipx install rootless"
+        code = INTERNAL
     else:
         message = f"internal error: {type(error).__name__}: {error}"
         hint, code = "this is a fault of rootless; please report it with what --log-level debug prints", INTERNAL

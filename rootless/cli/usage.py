@@ -53,13 +53,13 @@ def _see(path: str, context: Any) -> str:
 
 
 def _unknown_option(prefix: str, name: str, option: str, context: Any) -> UsageError:
-    from rootless.cli.tables.podman import knows
+    from rootless.cli.tables.podman import instead, knows
 
     path = f"rootless {name}".strip()
     if name and any(option in known.names for known in GLOBAL.options if known.dest != "version"):
         return UsageError(f"{prefix}{option} stands before the command", f"rootless {option} ... {name}")
     if knows(name, option):
-        return UsageError(f"{prefix}{option} is not supported yet", f"see: {path} --help")
+        return UsageError(f"{prefix}{option} is not supported yet", instead(option))
     names = [flag for param in context.command.get_params(context) for flag in param.opts if flag.startswith("--")]
     # Compared without their dashes, which would make strangers alike; the first letter is seldom mistyped.
     alike = [name[2:] for name in names if name[:3] == option[:3]]
@@ -70,13 +70,13 @@ def _unknown_option(prefix: str, name: str, option: str, context: Any) -> UsageE
 
 def unknown_command(noun: str, word: str, after: str = "") -> UsageError:
     """For a verb that is not there. `noun`: the group it was looked for in, or empty. `after`: the next word."""
-    from rootless.cli.tables.podman import knows_command
+    from rootless.cli.tables.podman import instead, knows_command
 
     name = f"{noun} {word}".strip()
     if after and knows_command(f"{name} {after}"):
         name = f"{name} {after}"
     if knows_command(name):
-        return UsageError(f"{name}: this command is not supported yet", f"see: {f'rootless {noun}'.strip()} --help")
+        return UsageError(f"{name}: this command is not supported yet", instead(name))
     close = get_close_matches(word, [*NOUNS[noun]] if noun else [*VERBS, *NOUNS], n=2, cutoff=0.65)
     meant = " or ".join(f"{noun} {name}".strip() for name in close)
     hint = f"did you mean {meant}?" if meant else f"see: {f'rootless {noun}'.strip()} --help"

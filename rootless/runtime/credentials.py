@@ -104,7 +104,7 @@ def become_user(
     if keep_groups:
         pass  # those that are not mapped here cannot be named, and still give access to the host's files
     elif single:
-        if user.groups:
+        if len(user.groups) > 1:  # the first is the user's own
             warnings.append("supplementary groups are left out: only one id is mapped")
     else:
         _change(f"groups {' '.join(map(str, user.groups))}", single, os.setgroups, user.groups)

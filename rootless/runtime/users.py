@@ -22,14 +22,15 @@ _MOST_GROUPS = 65536  # the kernel's limit, NGROUPS_MAX
 
 
 class User:
-    """`uid`, `gid`, supplementary `groups` and `home`, which is "" where nothing names one."""
+    """`uid`, `gid`, supplementary `groups` and `home`, which is "" where nothing names one. The groups have `gid` among
+    them, so that a program that changes its group does not leave it (CVE-2022-36109)."""
 
     __slots__ = ("gid", "groups", "home", "uid")
 
     def __init__(self, uid: int, gid: int, groups: list[int], home: str) -> None:
         self.uid = uid
         self.gid = gid
-        self.groups = groups
+        self.groups = [gid, *(group for group in groups if group != gid)]
         self.home = home
 
 

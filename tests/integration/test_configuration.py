@@ -85,7 +85,10 @@ def test_a_user_given_by_number_has_an_entry(rl: Rootless, image: str) -> None:
         "4711",
     ]
     entries = ("--passwd-entry", "me:x:$UID:$GID:Me:/srv:/bin/sh", "--group-entry", "us:x:$GID:")
-    assert run(rl, image, (*options, *entries), "id; echo $HOME") == ["uid=4711(me) gid=4712(us)", "/srv"]
+    assert run(rl, image, (*options, *entries), "id; echo $HOME") == [
+        "uid=4711(me) gid=4712(us) groups=4712(us)",
+        "/srv",
+    ]
     assert run(rl, image, (*options, "--passwd=false"), "grep -c 4711 /etc/passwd /etc/group; true") == [
         "/etc/passwd:0",
         "/etc/group:0",

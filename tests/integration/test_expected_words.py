@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -125,3 +128,37 @@ def test_a_driver_that_is_not_needed_is_a_note(rl: Rootless) -> None:
     assert not any(one["level"] == "ok" and "does not work" in one["message"] for one in checks)
     report = rl("doctor", check=False).stdout
     assert all(f"note     {one['check']}" in report for one in refused)
+
+
+def test_files_of_another_package_in_the_place_of_ours_are_named(rl: Rootless, tmp_path: Path) -> None:
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / "__init__.py").touch()
+    start = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from rootless.cli.main import entry; entry(['x', 'ps'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", start], env={**os.environ, **rl.environment}, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "rootless is damaged: No module named 'storage." in done.stderr
+    assert "pipx install rootless" in done.stderr
+
+
+def test_the_users_own_group_is_among_its_groups(rl: Rootless, image: str) -> None:
+    def groups(*options: str) -> set[str]:
+        return set(rl.out("run", "--rm", *NONE, *options, image, "id", "-G").split())
+
+    def supplementary(*options: str) -> list[str]:
+        line = rl.out("run", "--rm", *NONE, *options, image, "grep", "^Groups:", "/proc/self/status")
+        return line.split()[1:]
+
+    assert groups("-u", "1000:1000", "--group-add", "5") == {"1000", "5"}
+    assert supplementary("-u", "1000:1000", "--group-add", "5") == ["5", "1000"], "as podman 5.4 has them"
+    assert supplementary("-u", "5:7") == ["7"]
+    rl("run", "-d", "--name", "c", *NONE, "-u", "5:7", image, "sleep", "60")
+    assert rl.out("exec", "c", "grep", "^Groups:", "/proc/self/status").split()[1:] == ["7"]
+
+
+def test_variables_of_the_host_come_after_those_that_are_unset(rl: Rootless, image: str) -> None:
+    words = ("run", "--rm", *NONE, "--env-host", "--unsetenv", "FOO", image, "sh", "-c", "echo $FOO")
+    assert rl.out(*words, env={"FOO": "1"}) == "1", "as podman 5.4 does"

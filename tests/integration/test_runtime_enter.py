@@ -51,7 +51,7 @@ def test_its_capabilities_are_those_asked_for(rootfs: Path) -> None:
 def test_another_user_has_no_capabilities_and_its_own_groups(rootfs: Path) -> None:
     done = entering(rootfs, "sh", "-c", "id; grep CapEff /proc/self/status; echo $HOME", user="alice")
     assert done["out"].splitlines() == [
-        "uid=1000(alice) gid=1000(alice) groups=10(wheel)",
+        "uid=1000(alice) gid=1000(alice) groups=10(wheel),1000(alice)",
         "CapEff:\t0000000000000000",
         "/home/alice",
     ]

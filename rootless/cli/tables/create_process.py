@@ -44,7 +44,12 @@ PROCESS = (
     Option("--tz", STR, "Time zone, like Europe/Berlin; local for the host's", metavar="ZONE"),
     Option("--ulimit", CSV, "Set a resource limit; host leaves yours", metavar="NAME=SOFT[:HARD]"),
     Option("--umask", STR, "Bits that new files do not get (0022)", metavar="MASK"),
-    Option("--unsetenv", LIST, "Take a variable of the image's away", metavar="NAME"),
+    Option(
+        "--unsetenv",
+        LIST,
+        "Take a variable of the image's away (not one that --env or --env-host sets)",
+        metavar="NAME",
+    ),
     Option("--unsetenv-all", BOOL, "Take all variables away that are not asked for here"),
     Option("--user -u", STR, "Run as this user", metavar="USER[:GROUP]"),
 )

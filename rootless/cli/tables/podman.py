@@ -183,6 +183,36 @@ _COMMANDS = {
     "volume": "create exists export import inspect ls mount prune reload rm unmount",
 }
 
+# What does the same, or nearly: flag or command -> what to type, or why it is not needed.
+_INSTEAD = {
+    "container checkpoint": "rootless commit NAME IMAGE keeps its files; its processes cannot be kept",
+    "container cleanup": "nothing has to be cleaned up: every command looks what has become of the containers it meets",
+    "container runlabel": "rootless image inspect --format '{{.Config.Labels}}' IMAGE shows the label's command",
+    "generate systemd": "rootless start --all --filter restart-policy=always is what a unit has to run at boot",
+    "image scp": "rootless save IMAGE | ssh HOST rootless load",
+    "system connection": "ssh HOST rootless ...",
+    "system migrate": "nothing is to be migrated: containers go on after an upgrade",
+    "system renumber": "there are no lock numbers",
+    "volume reload": "rootless volume ls always shows what is there",
+    "--connection": "ssh HOST rootless ...",
+    "--decryption-key": "skopeo copy --decryption-key KEY docker://IMAGE oci-archive:FILE; rootless load -i FILE",
+    "--device-cgroup-rule": "--device PATH gives a device that you may open",
+    "--disable-content-trust": "leave it out: it does nothing in Podman either",
+    "--gpus": "--device /dev/dri (or the devices of your card) gives what you may open",
+    "--imagestore": "rootless --root DIR",
+    "--remote": "ssh HOST rootless ...",
+    "--runtime": "containers are started by rootless itself, without crun or runc",
+    "--seccomp-policy": "--security-opt seccomp=FILE",
+    "--shm-size-systemd": "--shm-size SIZE",
+    "--tmpdir": "rootless --runroot DIR",
+    "--url": "ssh HOST rootless ...",
+}
+
+
+def instead(name: str) -> str | None:
+    """What to use in place of a flag ("--remote") or a command ("image scp") that is not supported yet, if anything."""
+    return _INSTEAD.get(name)
+
 
 def knows(command: str, flag: str) -> bool:
     """Does Podman's `command` (or Podman itself, for "") have `flag`, given with its dashes?"""
