@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rootless.errors import StorageError
+from rootless.kernel.fifos import open_to_write
 
 
 @contextmanager
@@ -20,9 +21,9 @@ def written(path: str) -> Iterator[int]:
     except OSError:
         special = False
     draft = path if special else draft_of(path)
-    flags = os.O_WRONLY | os.O_CLOEXEC | (0 if special else os.O_CREAT | os.O_EXCL)
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL
     try:
-        descriptor = os.open(draft, flags, 0o644)
+        descriptor = open_to_write(draft) if special else os.open(draft, flags, 0o644)
     except OSError as error:
         raise StorageError(f"writing {path}: {error.strerror}") from None
     try:

@@ -160,8 +160,10 @@ def _suits(container: Container, verb: str) -> bool:
 
 
 def _read_cidfile(path: str) -> str:
+    from rootless.kernel.fifos import open_to_read
+
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
+        with open(path, encoding="ascii", errors="replace", opener=open_to_read) as file:
             return file.readline().strip()
     except OSError as error:
         raise UsageError(f"reading the container's id from {path}: {error.strerror}") from None

@@ -10,6 +10,7 @@ from typing import Any
 from rootless.engine.spec import parse_entrypoint
 from rootless.errors import UsageError
 from rootless.jsontext import dumps, loads
+from rootless.kernel.fifos import open_to_read
 from storage.documents.config import parse_config
 from storage.documents.instructions import apply_changes
 from storage.platforms import host_platform
@@ -140,7 +141,7 @@ def read_given(path: str) -> dict[str, Any]:
     """The object of --config FILE: the "config" of an image. Raises UsageError."""
     where = f"--config {path}"
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_to_read) as file:
             given = loads(file.read())
     except OSError as error:
         raise UsageError(f"{where}: {error.strerror}") from None

@@ -40,8 +40,10 @@ def _expand(given: list[str], where: str) -> list[str]:
 
 
 def _read(path: str, option: str = "--env-file") -> list[str]:
+    from rootless.kernel.fifos import open_to_read
+
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", opener=open_to_read) as file:
             content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise NotFoundError(f"{option} {path}: {error.strerror}") from None

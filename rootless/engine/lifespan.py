@@ -4,6 +4,7 @@ files that tell its process ids. Loaded where one of them is used."""
 from __future__ import annotations
 
 import os
+import stat
 
 from rootless.engine import records
 from rootless.engine.restart import parse_policy
@@ -89,10 +90,30 @@ def write_pid_files(request: CreateRequest, pid: int) -> None:
     for path, number in ((request.pidfile, pid), (request.conmon_pidfile, os.getpid())):
         if path:
             try:
-                with open(path, "w", encoding="ascii") as file:
-                    file.write(str(number))
+                _write_number(path, number)
             except OSError as error:
                 raise RootlessError(f"writing a process id to {path}: {error.strerror}") from None
+
+
+def _write_number(path: str, number: int) -> None:
+    """A file takes the place of what is at `path`, a link too, once it is whole; a fifo or device is written to."""
+    try:
+        special = not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        special = False
+    draft = path if special else f"{path}.{os.urandom(4).hex()}.partial"
+    flags = os.O_NONBLOCK | os.O_NOCTTY if special else os.O_CREAT | os.O_EXCL
+    fd = os.open(draft, os.O_WRONLY | os.O_CLOEXEC | flags, 0o644)
+    try:
+        os.write(fd, str(number).encode())
+        if not special:
+            os.rename(draft, path)
+    except BaseException:
+        if not special:
+            os.unlink(draft)
+        raise
+    finally:
+        os.close(fd)
 
 
 def start_needed(store: Store, container: Container, tell: Tell) -> None:

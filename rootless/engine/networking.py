@@ -130,8 +130,10 @@ def _base_hosts(path: str) -> str:
         return ""
     if not path.startswith("/"):
         raise UsageError(f"--hosts-file {path}: neither none nor an absolute path")
+    from rootless.kernel.fifos import open_to_read
+
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace", opener=open_to_read) as file:
             return file.read(1 << 20)
     except OSError as error:
         raise UsageError(f"--hosts-file {path}: {error.strerror}") from None

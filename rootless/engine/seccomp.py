@@ -32,9 +32,10 @@ def read_profile(path: str) -> dict[str, Any]:
     """The seccomp profile in the file `path`, as Docker and Podman take them. Raises NotFoundError, UsageError."""
     from rootless.errors import NotFoundError, UsageError
     from rootless.jsontext import loads
+    from rootless.kernel.fifos import open_to_read
 
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_to_read) as file:
             text = file.read(_LARGEST_PROFILE + 1)
         if len(text) > _LARGEST_PROFILE:
             raise UsageError(f"--security-opt seccomp={path}: it has more than {_LARGEST_PROFILE} bytes")

@@ -11,6 +11,7 @@ from typing import Any
 
 from rootless.errors import ImageError, NotFoundError
 from rootless.jsontext import dumps
+from rootless.kernel.fifos import open_to_read
 from rootless.kernel.files import write_all
 from storage.archives.import_url import is_url, open_url, without_secrets
 from storage.documents.instructions import apply_changes
@@ -94,7 +95,7 @@ def _extract(store: Store, path: str, lease: Lease) -> LayerInfo:
             return _streamed(store, read, f"importing {without_secrets(path)}", lease)
     what = "importing " + ("standard input" if path == "-" else path)
     try:
-        descriptor = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.dup(0) if path == "-" else open_to_read(path)
     except FileNotFoundError:
         raise NotFoundError(f"{what}: no such file") from None
     except OSError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from rootless.errors import ImageError, NotFoundError
+from rootless.kernel.fifos import open_to_read
 from storage.compress import CHUNK, MAGIC_BYTES, NONE, decompress, detect
 
 _MOST_MEMBERS = 50_000  # an image of 1,000 layers has 4,000 at most
@@ -194,7 +195,7 @@ def open_source(path: str, scratch: str) -> Source:
 
 def _open_file(path: str) -> IO[bytes]:
     try:
-        return open(path, "rb", buffering=0)
+        return open(path, "rb", buffering=0, opener=open_to_read)
     except FileNotFoundError:
         raise NotFoundError(f"reading {path}: no such file") from None
     except OSError as error:

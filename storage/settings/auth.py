@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rootless.errors import NotFoundError, RegistryError, StorageError, UsageError
+from rootless.kernel.fifos import open_to_read
 from storage.references import DEFAULT_DOMAIN
 from storage.settings.files import home, user_directory
 
@@ -106,7 +107,7 @@ def server_of(host: str) -> str:
 def read_file(path: str) -> dict[str, Any] | None:
     """The file as one of the kind of auth.json, None where there is none. Raises StorageError for a damaged one."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_to_read) as file:
             content = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None

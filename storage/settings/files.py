@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from rootless.errors import StorageError
+from rootless.kernel.fifos import open_to_read
 
 
 def home() -> str:
@@ -32,7 +33,7 @@ def read_toml(path: str) -> dict[str, Any] | None:
     import tomllib
 
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_to_read) as file:
             return tomllib.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rootless.errors import RegistryError, StorageError
+from rootless.kernel.fifos import open_to_read
 from storage.references import Reference
 from storage.settings.files import user_directory
 from storage.settings.requirement import Reject, Signed, parse_requirement
@@ -131,7 +132,7 @@ def checked_policy(path: str) -> dict[str, Any]:
 def _read(path: str) -> dict[str, Any]:
     """The JSON object of a policy file, in which no key occurs twice."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_to_read) as file:
             policy = json.load(file, object_pairs_hook=_without_repetition)
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from None

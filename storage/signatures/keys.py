@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rootless.errors import RegistryError, RootlessError, UsageError
 from rootless.jsontext import loads
+from rootless.kernel.fifos import open_to_read
 from storage.signatures.needs import need
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def read_private_key(path: str, passphrase: bytes | None) -> PrivateKey:
 def read_key_file(path: str, kind: type[RootlessError]) -> bytes:
     """The bytes of a key file; raises `kind`."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_to_read) as file:
             return file.read(LARGEST_KEY)
     except OSError as error:
         raise kind(f"reading the key {path}: {error.strerror}") from None

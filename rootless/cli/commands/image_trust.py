@@ -6,6 +6,7 @@ from rootless.cli.options import Opts
 from rootless.cli.output import pretty_json, table, write
 from rootless.cli.settings import Settings
 from rootless.errors import NotFoundError, UsageError
+from rootless.kernel.fifos import open_to_read
 from storage.settings.policy import find_file
 from storage.signatures.trust import GPG, TrustRow, read_trust, set_trust
 
@@ -45,7 +46,7 @@ def _raw() -> str:
     if path is None:
         raise NotFoundError("reading policy.json: there is none, everything is accepted")
     try:
-        with open(path, errors="surrogateescape") as file:
+        with open(path, errors="surrogateescape", opener=open_to_read) as file:
             return file.read()
     except OSError as error:
         raise NotFoundError(f"reading {path}: {error.strerror}") from None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 from rootless.cli.options import Opts
+from rootless.cli.output_file import written
 from rootless.cli.progress import Display, choose_display
 from rootless.cli.registry_options import access_of, signer_of
 from rootless.cli.settings import Settings
-from rootless.errors import RootlessError, UsageError
+from rootless.errors import RootlessError, StorageError, UsageError
+from rootless.kernel.files import write_all
 from storage.layers.pack import check_level
 from storage.references import transport_of
 from storage.remote.push import push
@@ -46,13 +46,10 @@ def _write(settings: Settings, opts: Opts, recipe: Recipe, display: Display) -> 
 
 def write_digest(path: str, digest: str) -> None:
     """--digestfile: nothing but the digest, without a newline, as Podman writes it."""
-    draft = f"{path}.{os.urandom(4).hex()}.partial"
     try:
-        if os.path.exists(path) and not os.path.isfile(path):  # a device, a pipe
-            draft = path
-        with open(draft, "w") as file:
-            file.write(digest)
-        if draft != path:
-            os.rename(draft, path)
+        with written(path) as descriptor:
+            write_all(descriptor, digest.encode())
+    except StorageError as error:
+        raise RootlessError(f"{error.message} (the digest is {digest})") from None
     except OSError as error:
         raise RootlessError(f"writing the digest {digest} to {path}: {error.strerror}") from None

@@ -9,6 +9,7 @@ from rootless.cli.options import Opts
 from rootless.cli.output import lines
 from rootless.cli.settings import Settings
 from rootless.errors import NotFoundError, UsageError
+from rootless.kernel.fifos import open_to_read
 from storage.secrets import LARGEST, check_secret_name, create_secret, labels_of
 
 
@@ -40,7 +41,7 @@ def _data(source: str, from_environment: bool) -> bytes:
             raise UsageError("secret create: standard input is a terminal", "give a file, or pipe the secret in")
         return sys.stdin.buffer.read(LARGEST)
     try:
-        with open(source, "rb") as file:
+        with open(source, "rb", opener=open_to_read) as file:
             return file.read(LARGEST)
     except OSError as error:
         raise NotFoundError(f"secret create: reading {source}: {error.strerror}") from None

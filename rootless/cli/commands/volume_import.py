@@ -8,6 +8,7 @@ from rootless.cli.failures import warn
 from rootless.cli.options import Opts
 from rootless.cli.settings import Settings
 from rootless.errors import NotFoundError, StorageError, UsageError
+from rootless.kernel.fifos import open_to_read
 from storage.volumes.archive import import_volume
 from storage.volumes.rows import find_volume
 
@@ -32,7 +33,7 @@ def _open(source: str) -> int:
             raise UsageError("volume import: standard input is a terminal", "name a file, or < FILE")
         return os.dup(0)
     try:
-        return os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        return open_to_read(source)
     except FileNotFoundError:
         raise NotFoundError(f"importing {source}: no such file") from None
     except OSError as error:
