@@ -22,6 +22,8 @@ COPY_UP = "org.rootless.copy-up"
 GROUPS = "org.rootless.groups"
 SECCOMP = "org.rootless.seccomp"
 
+DEFAULT_SHM_SIZE = 65536 << 10  # bytes, of /dev/shm
+
 # What everybody takes for granted in it; a list says what each of its entries is.
 _SHAPE = {
     "hostname": str,

@@ -6,6 +6,8 @@ import _signal  # type: ignore[import-not-found]
 
 from rootless.errors import UsageError
 
+DEFAULT_TIMEOUT = 10  # seconds between the signal that asks a container to end and SIGKILL
+
 
 def parse_signal(text: str) -> int:
     """`TERM`, `SIGTERM`, `15`, `RTMIN+3` as a number. Raises UsageError."""

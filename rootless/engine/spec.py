@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.engine.bundle import SECCOMP
+from rootless.engine.bundle import DEFAULT_SHM_SIZE, SECCOMP
 from rootless.errors import UsageError
 from rootless.kernel.capabilities import CAPS, DEFAULT, last_capability
 
@@ -31,7 +31,6 @@ PROXIES = (
     "NO_PROXY",
 )
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-DEFAULT_SHM_SIZE = 65536 << 10
 
 # What Docker and Podman hide of the kernel: facts that identify the host, switches that affect it.
 MASKED = (

@@ -9,7 +9,7 @@ from rootless.engine import records
 from rootless.engine.attach import connect, wait_end
 from rootless.engine.events import container_event
 from rootless.engine.recover import condition, find, lives, need_here, refresh, settled
-from rootless.engine.signals import parse_signal, signal_name
+from rootless.engine.signals import DEFAULT_TIMEOUT, parse_signal, signal_name
 from rootless.errors import ConflictError, NotFoundError, RootlessError
 from rootless.faults import step
 from rootless.jsontext import loads
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str], None]
 
-DEFAULT_TIMEOUT = 10
 _SIGKILL = 9
 _SIGCONT = parse_signal("CONT")
 _LONGEST_DEATH_MS = 10_000  # from SIGKILL until the last process of a container is gone

@@ -59,9 +59,10 @@ def network_settings(container: Container, ports: list[list[Any]], request: dict
 
 def exposed(request: dict[str, Any]) -> list[str]:
     """What the image and --expose say the container listens on, as "80/tcp"."""
-    from rootless.engine.networking import exposed_ports
-
     names = list(request.get("image_config", {}).get("ExposedPorts") or {})
-    return sorted(
-        {name if "/" in name else name + "/tcp" for name in names} | {*exposed_ports(request.get("expose", []))}
-    )
+    found = {name if "/" in name else name + "/tcp" for name in names}
+    if request.get("expose"):
+        from rootless.engine.networking import exposed_ports
+
+        found.update(exposed_ports(request["expose"]))
+    return sorted(found)

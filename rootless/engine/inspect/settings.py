@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from rootless.engine.bundle import DEFAULT_SHM_SIZE
 from rootless.engine.inspect.network import exposed, port_map
 from rootless.engine.logplace import NO_FILE, log_path, option
 from rootless.engine.restart import shown_policy
-from rootless.engine.signals import parse_signal, signal_name
-from rootless.engine.stop import DEFAULT_TIMEOUT
+from rootless.engine.signals import DEFAULT_TIMEOUT, parse_signal, signal_name
 from rootless.jsontext import loads
 
 TYPE_CHECKING = False
@@ -111,12 +111,9 @@ def _health_config(plan: dict[str, Any] | None) -> dict[str, Any]:
 def host_settings(
     store: Store, container: Container, request: dict[str, Any], config: dict[str, Any], ports: list[list[Any]]
 ) -> dict[str, Any]:
-    from rootless.engine import spec
-
     network = loads(container.network)
     mode = network.get("mode", "")
     options = network.get("options", "")
-    shm = request.get("shm_size")
     binds = [_bind(mount) for mount in request.get("inspected_mounts", []) if mount["Type"] != "image"]
     return {
         **_NO_LIMITS,
@@ -156,7 +153,7 @@ def host_settings(
         "MaskedPaths": (config.get("linux") or {}).get("maskedPaths", []),
         "ReadonlyPaths": (config.get("linux") or {}).get("readonlyPaths", []),
         "Tmpfs": {text.partition(":")[0]: text.partition(":")[2] for text in request.get("tmpfs", [])},
-        "ShmSize": spec.size_in_bytes(shm, "--shm-size") if shm else spec.DEFAULT_SHM_SIZE,
+        "ShmSize": _shm_size(request.get("shm_size")),
         "Runtime": "rootless",
         "ConsoleSize": [0, 0],
         "Isolation": "",
@@ -167,6 +164,14 @@ def host_settings(
             for limit in (config.get("process") or {}).get("rlimits", [])
         ],
     }
+
+
+def _shm_size(asked: str | None) -> int:
+    if not asked:
+        return DEFAULT_SHM_SIZE
+    from rootless.engine.spec import size_in_bytes
+
+    return size_in_bytes(asked, "--shm-size")
 
 
 def _bind(mount: dict[str, Any]) -> str:
