@@ -15,7 +15,10 @@ from types import TracebackType
 from rootless.errors import StorageError
 from storage.database import transaction
 from storage.sqlite import Connection
-from storage.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.store import Store
 
 
 class Lease:

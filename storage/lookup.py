@@ -76,9 +76,10 @@ def _of_list(connection: Connection, reference: str) -> Image | None:
     """The image for this machine of a manifest list."""
     if connection.execute("SELECT 1 FROM manifest_lists LIMIT 1").fetchone() is None:
         return None
-    from storage.manifests.lists import image_of_list
+    from storage.list_lookup import image_of_list
 
-    return image_of_list(connection, reference)
+    image_id = image_of_list(connection, reference)
+    return find_image(connection, image_id) if image_id else None
 
 
 def need_image(connection: Connection, reference: str) -> Image:
@@ -86,7 +87,7 @@ def need_image(connection: Connection, reference: str) -> Image:
     image = find_image(connection, reference)
     if image is None:
         from rootless.errors import NotFoundError
-        from storage.manifests.lists import find_list
+        from storage.list_lookup import find_list
 
         if find_list(connection, reference):
             raise NotFoundError(

@@ -15,7 +15,10 @@ from rootless.kernel.files import lock_file, remove_tree
 from rootless.kernel.mounts import mount
 from storage.database import transaction
 from storage.drivers.in_use import is_written_to
-from storage.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.store import Store
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

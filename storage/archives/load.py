@@ -9,7 +9,7 @@ from storage.archives.formats import ArchivedImage, ArchivedLayer, list_images, 
 from storage.archives.source import open_source
 from storage.events import emit
 from storage.images.rows import AddedLayer, add_image, present_layer
-from storage.layers.feed import Feed, feed_layers
+from storage.archives.feed import Feed, feed_layers
 from storage.lease import Lease
 from storage.progress import Progress
 from storage.settings.policy import check_archive

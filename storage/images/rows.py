@@ -14,8 +14,9 @@ from storage.database import transaction
 from storage.documents.config import LIMIT, digest_hex, parse_config, unix_time
 from storage.events import emit
 from storage.lease import Lease
+from storage.list_lookup import ManifestList, find_list, list_name, member_for_host
 from storage.lookup import Image, need_image
-from storage.manifests.lists import ManifestList, find_list, forget_list, list_name, member_for_host
+from storage.manifests.lists import forget_list
 from storage.references import DEFAULT_TAG, parse
 from storage.sqlite import Connection
 from storage.store import Store

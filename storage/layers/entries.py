@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rootless.errors import StorageError
-from storage.store import Store
 from storage.tar.places import clean
 from storage.tar.reader import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, TarReader
 from storage.tar.record import headers_only
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.store import Store
 
 KINDS = {
     FILE: "file",

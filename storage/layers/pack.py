@@ -19,8 +19,11 @@ from storage import compress
 from storage.database import transaction
 from storage.documents.write import OCI_LAYER
 from storage.lease import Lease
-from storage.store import Store
 from storage.tar.record import rebuild
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from storage.store import Store
 
 _LEVELS = {compress.GZIP: range(1, 10), compress.ZSTD: range(1, 23)}
 _ZSTD_LEVEL = 3

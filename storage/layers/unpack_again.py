@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rootless.errors import RootlessError, StorageError
-from storage.layers.names import copies, name_of
 from storage.lease import Lease
-from storage.store import Store
+
+if TYPE_CHECKING:
+    from storage.store import Store
 
 
 def unpack_again(store: Store, diff_ids: Sequence[str]) -> list[str]:
@@ -20,19 +22,17 @@ def unpack_again(store: Store, diff_ids: Sequence[str]) -> list[str]:
 
     Raises StorageError for one that is missing altogether, or whose files we may not read.
     """
-    single = store.user_map.single
     with Lease(store) as lease:
         lease.protect(set(diff_ids))
         for diff_id in dict.fromkeys(diff_ids):
-            if name_of(store.layout, diff_id, single) is None:
+            if not store.layers.has(diff_id):
                 _unpack(store, diff_id)
         store.layers.settle(diff_ids)
         return [store.layers.name(diff_id) for diff_id in diff_ids]
 
 
 def _unpack(store: Store, diff_id: str) -> None:
-    if not any(os.path.isdir(store.layout.diff(name)) for name in copies(diff_id)):
-        raise StorageError(f"using the layer {diff_id[:12]}: it is missing", "pull or load the image again")
+    store.layers.name(diff_id)  # raises where there is no copy at all
     row = store.db.execute("SELECT blob FROM layers WHERE diff_id = ?", (diff_id,)).fetchone()
     if row is not None and row[0] and os.path.exists(store.layout.blob(row[0])):
         descriptor = os.open(store.layout.blob(row[0]), os.O_RDONLY | os.O_CLOEXEC)

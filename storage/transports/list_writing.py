@@ -10,7 +10,8 @@ from storage.archives.write import ArchiveWriter
 from storage.documents.index import digest_of, oci_bytes
 from storage.documents.manifests import OCI_MANIFEST
 from storage.lease import Lease
-from storage.manifests.lists import members_of, need_list
+from storage.list_lookup import members_of
+from storage.manifests.lists import need_list
 from storage.progress import Progress
 from storage.store import Store
 from storage.transports.places import OCI, OCI_ARCHIVE

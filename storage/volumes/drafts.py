@@ -13,8 +13,8 @@ from storage.layers.names import layer_names
 from storage.lease import Lease
 from storage.lookup import find_image
 from storage.store import Store
-from storage.volumes.options import VolumeSettings
-from storage.volumes.rows import IMAGE, USED
+from storage.volumes.marks import USED
+from storage.volumes.options import IMAGE, VolumeSettings
 
 
 def draft_volume(store: Store, driver: str, options: Mapping[str, str]) -> tuple[str, int]:

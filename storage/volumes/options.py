@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _KNOWN = ("type", "device", "o", "copy", "nocopy")
-_IMAGE = "image"
+IMAGE = "image"  # the driver that copies an image's files
 _FLAGS = frozenset((
     "ro", "rw", "exec", "noexec", "dev", "nodev", "suid", "nosuid", "noatime", "relatime", "nodiratime",
 ))  # fmt: skip
@@ -32,7 +32,7 @@ _MOST_ID = (1 << 32) - 2
 def parse_settings(options: Iterable[str], where: str, driver: str = "local") -> dict[str, str]:
     """The options as they are kept, checked as far as they can be without the kernel. Raises UsageError."""
     found: dict[str, str] = {}
-    known = (_IMAGE,) if driver == _IMAGE else _KNOWN
+    known = (IMAGE,) if driver == IMAGE else _KNOWN
     for text in options:
         key, _, value = text.partition("=")
         if key not in known:
@@ -42,8 +42,8 @@ def parse_settings(options: Iterable[str], where: str, driver: str = "local") ->
         elif key in found:
             raise UsageError(f"{where}: option {key} is given twice")
         found[key] = value
-    if driver == _IMAGE:
-        if not found.get(_IMAGE):
+    if driver == IMAGE:
+        if not found.get(IMAGE):
             raise UsageError(f"{where}: the driver image needs an image", "--opt image=NAME")
     else:
         settings = VolumeSettings(found, where)

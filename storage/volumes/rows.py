@@ -26,10 +26,9 @@ from storage.events import emit
 from storage.layout import Layout
 from storage.sqlite import Connection
 from storage.store import Store
+from storage.volumes.marks import MAKING, USED
+from storage.volumes.options import IMAGE
 
-IMAGE = "image"  # the driver that copies an image's files
-USED = "used"
-MAKING = "making"
 _SELECT = """SELECT name, driver, created, labels, options, anonymous,
  (SELECT group_concat(container_id) FROM container_volumes WHERE volume = v.name) FROM volumes v """
 

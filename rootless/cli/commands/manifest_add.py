@@ -10,7 +10,7 @@ from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
 from storage.documents.index import Marks, annotations_of, marked
 from storage.manifests.lists import edit_list, need_list
-from storage.manifests.sources import find_members
+from storage.remote.list_sources import find_members
 
 
 def command(settings: Settings, opts: Opts) -> int:

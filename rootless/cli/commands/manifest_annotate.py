@@ -8,7 +8,7 @@ from rootless.cli.settings import Settings
 from rootless.errors import UsageError
 from storage.documents.index import Index, Marks, annotations_of, entry_of, marked, with_annotations, with_entry
 from storage.manifests.lists import edit_list
-from storage.manifests.sources import digest_in_list, subject_of
+from storage.remote.list_sources import digest_in_list, subject_of
 from storage.store import Store
 
 

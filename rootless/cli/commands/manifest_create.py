@@ -8,7 +8,7 @@ from rootless.cli.registry_options import access_of
 from rootless.cli.settings import Settings
 from storage.documents.index import annotations_of
 from storage.manifests.lists import check_new_name, create_list
-from storage.manifests.sources import find_members
+from storage.remote.list_sources import find_members
 
 
 def command(settings: Settings, opts: Opts) -> int:

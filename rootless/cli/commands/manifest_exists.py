@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rootless.cli.options import Opts
 from rootless.cli.settings import Settings
+from storage.list_lookup import find_list
 from storage.lookup import find_image
-from storage.manifests.lists import find_list, need_list
+from storage.manifests.lists import need_list
 
 
 def command(settings: Settings, opts: Opts) -> int:

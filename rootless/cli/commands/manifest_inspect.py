@@ -11,9 +11,9 @@ from rootless.errors import ImageError, RootlessError
 from rootless.jsontext import loads
 from storage.documents.index import oci
 from storage.documents.manifests import Manifest, parse_manifest
-from storage.manifests.lists import find_list
-from storage.manifests.sources import remote_manifest
+from storage.list_lookup import find_list
 from storage.references import split_transport
+from storage.remote.list_sources import remote_manifest
 
 
 def command(settings: Settings, opts: Opts) -> int:

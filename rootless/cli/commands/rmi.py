@@ -9,8 +9,8 @@ from rootless.cli.settings import Settings
 from rootless.errors import ConflictError, NotFoundError, RootlessError, UsageError
 from storage.images.listing import list_images
 from storage.images.rows import Removed, remove, users_of
+from storage.list_lookup import find_list
 from storage.lookup import find_image
-from storage.manifests.lists import find_list
 from storage.store import Store
 from storage.upkeep.garbage import collect_garbage
 

@@ -14,7 +14,7 @@ from storage.blobs import RESUMABLE_SECONDS
 from storage.store import Store
 from storage.upkeep.check import LEFTOVER, VOLUME, Damage
 from storage.upkeep.garbage import KNOWN_LAYERS
-from storage.volumes.rows import MAKING
+from storage.volumes.marks import MAKING
 
 UNKNOWN_VOLUME = "unknown volume"
 _SWEEP = "rootless system check --repair (deletes it)"

@@ -10,8 +10,9 @@ from storage.documents.config import parse_config
 from storage.documents.index import Entry, foreign_entry, new_entry
 from storage.documents.manifests import Manifest, parse_manifest
 from storage.documents.platform_choice import choose
+from storage.list_lookup import ManifestList, find_list
 from storage.lookup import Image, find_image, need_image
-from storage.manifests.lists import ManifestList, NewMember, find_list
+from storage.manifests.lists import NewMember
 from storage.platforms import host_platform
 from storage.references import Reference, split_transport
 from storage.registry.access import Access

@@ -16,13 +16,14 @@ from storage.documents.config import digest_hex
 from storage.documents.index import Entry, all_docker, digest_of, docker_bytes, oci_bytes
 from storage.documents.manifests import DOCKER_LIST, OCI_INDEX
 from storage.lease import Lease
-from storage.manifests.copy import copy_manifest
-from storage.manifests.lists import ManifestList, Member, members_of, need_list
+from storage.list_lookup import ManifestList, Member, members_of
+from storage.manifests.lists import need_list
 from storage.progress import Progress
 from storage.references import Reference, parse, split_transport
 from storage.registry.access import Access
 from storage.registry.patience import Pauses
 from storage.registry.upload import Uploader
+from storage.remote.list_copy import copy_manifest
 from storage.remote.push import register, send_image, sources_at
 from storage.remote.push_plan import FORMATS, Recipe, StoredImage
 from storage.settings.registries_conf import Endpoint, RegistriesConf, load
