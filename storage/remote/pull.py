@@ -263,7 +263,8 @@ _DEEPEST = 4
 
 
 def _trying(reference: Reference, endpoint: Endpoint) -> str:
-    return f"Trying to pull {reference}" + (f" from the mirror {endpoint.host}..." if endpoint.mirror else "...")
+    named = str(reference) if reference.tag or reference.digest else reference.tagged
+    return f"Trying to pull {named}" + (f" from the mirror {endpoint.host}..." if endpoint.mirror else "...")
 
 
 def _summary(text: str, faults: list[RootlessError]) -> RootlessError:

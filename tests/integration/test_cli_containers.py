@@ -225,5 +225,5 @@ def test_ps_counts_sizes_when_asked(rl: Rootless, image: str) -> None:
 
 def test_a_pull_that_a_run_needs_is_shown_unless_quiet(rl: Rootless) -> None:
     words = ["--network", "none", "localhost:1/nothing", "true"]
-    assert rl("run", *words, check=False).stderr.startswith("Trying to pull localhost:1/nothing")
+    assert rl("run", *words, check=False).stderr.startswith("Trying to pull localhost:1/nothing:latest")
     assert rl("run", "-q", *words, check=False).stderr.startswith("Error: ")
