@@ -86,6 +86,43 @@ def test_running_and_what_goes_with_it_load_nothing_heavy(rl: Rootless, image: s
             assert not {"rootless.engine.start", "rootless.runtime.launch"} & modules, words
 
 
+# How many modules of ours a command may load by its end, without pid 1's: each costs 0.1 ms every time.
+MOST_MODULES = {
+    "run": 82,
+    "exec": 62,
+    "inspect": 41,
+    "logs": 41,
+    "stop": 44,
+    "start": 56,
+    "ps": 31,
+    "images": 23,
+    "rm": 47,
+}
+
+
+def test_hot_commands_load_few_modules(rl: Rootless, image: str) -> None:
+    counts = {}
+    for words in (
+        ("run", "-d", "--name", "few", "--network", "none", image, "sleep", "100"),
+        ("exec", "few", "true"),
+        ("inspect", "few"),
+        ("logs", "few"),
+        ("stop", "-t", "0", "few"),
+        ("start", "few"),
+        ("ps",),
+        ("images",),
+        ("rm", "-f", "-t", "0", "few"),
+        ("run", "--rm", "--network", "none", image, "true"),
+    ):
+        modules, done = loaded_by(rl, *words)
+        assert done.returncode == 0, (words, done.stderr)
+        ours = {name for name in modules if name.partition(".")[0] in ("rootless", "storage", "network")}
+        counts[words[0]] = max(len(ours), counts.get(words[0], 0))
+    assert counts.keys() == MOST_MODULES.keys()
+    above = {verb: count for verb, count in counts.items() if count > MOST_MODULES[verb]}
+    assert not above, f"more modules than there may be: {above}; what is seldom needed is loaded where it is needed"
+
+
 def test_checks_of_health_load_nothing_heavy_either(rl: Rootless, image: str) -> None:
     options = ("--network", "none", "--health-cmd", "true", "--health-interval", "disable")
     for words in (
