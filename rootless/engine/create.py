@@ -11,7 +11,6 @@ from rootless.engine.names import new_id
 from rootless.errors import ConflictError, NotFoundError, UsageError
 from rootless.faults import step
 from rootless.jsontext import dumps
-from storage.drivers import VFS
 from storage.events import emit
 from storage.layers.names import layer_names
 from storage.lookup import find_image
@@ -101,7 +100,7 @@ def settle(store: Store, request: CreateRequest, starting: str = "") -> Draft:
 
         lifespan.settle(store, request)
     if request.rootfs:
-        from rootless.engine.directory import stand_in
+        from rootless.engine.directory import driver_for, stand_in
 
         image = stand_in(request)
     else:
@@ -151,7 +150,7 @@ def settle(store: Store, request: CreateRequest, starting: str = "") -> Draft:
     if copied:
         draft.config["annotations"][COPY_UP] = "\n".join(copied)
     draft.layers = layer_names(store, image.diff_ids)
-    draft.driver = VFS if request.rootfs else store.driver
+    draft.driver = driver_for(request.image, store.driver) if request.rootfs else store.driver
     return draft
 
 
@@ -347,12 +346,16 @@ def make_directory(store: Store, draft: Draft) -> int:
     directory = store.layout.container(draft.id)
     os.mkdir(directory, 0o700)
     os.mkdir(directory + "/merged", 0o700)
+
+    def layers() -> None:
+        prepare(draft.driver, store.layout, directory, draft.layers, store.user_namespace)
+
     if draft.request.rootfs:
         from rootless.engine.directory import link
 
-        link(directory, draft.request.image)
+        link(directory, draft.request.image, layers)
     else:
-        prepare(draft.driver, store.layout, directory, draft.layers, store.user_namespace)
+        layers()
     if draft.volumes:
         from storage.volumes.rows import make_volume_directory
 

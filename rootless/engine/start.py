@@ -270,7 +270,6 @@ class Starter:
         the arguments `foreground` of `run.watch`. `health`: whether it is to be checked; `renew`: its checks have it
         started again; `acting`: the child that ends it for that, or 0.
         `cgroup`: its control group, "" for none. `policy`: whether its restart policy may keep it from being removed.
-        `remove_image`: the image that goes with it, or "".
         """
         request = self.request
         assert request is not None
@@ -316,7 +315,6 @@ class Starter:
             "pause": None,
             "foreground": None,
             "timeout": request.timeout or 0,
-            "remove_image": request.image if request.rmi else "",
         }
 
     def _serving_process(self) -> int:

@@ -1,4 +1,5 @@
-"""What running containers use, read from the host's /proc: a container has no control group of its own to ask.
+"""What running containers use: what their control groups count, and the rest, or all where they have none, from the
+host's /proc.
 
 cpu: ticks of its processes and of the children that they have waited for. memory: proportional set sizes. blocks: bytes
 from and to disks, proc_pid_io(5). network: bytes through its own interfaces but lo; a container in the host's network
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from rootless.engine.processes import TICKS, Process, processes_by_container
 from rootless.engine.records import Container
@@ -17,8 +18,9 @@ from rootless.engine.records import Container
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A moment (seconds, monotonic) of a container. `cpu`: seconds of processor time. Bytes: `memory`, `received`,
-    `sent` (None without a network of its own), `read`, `written`."""
+    """A moment (seconds, monotonic) of a container. `cpu`: seconds of processor time. Bytes: `memory`, `limit` (of
+    memory; None without), `received`, `sent` (None without a network of its own), `read`, `written`. `pressure`: as
+    `stats_group.Counted`."""
 
     moment: float
     cpu: float
@@ -28,6 +30,8 @@ class Sample:
     read: int
     written: int
     pids: int
+    limit: int | None = None
+    pressure: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def take(containers: list[Container]) -> dict[str, Sample]:
     found = processes_by_container([container.pid for container in containers if container.pid])
     moment = time.monotonic()
     return {
-        container.id: _sample(container.pid, moment, found[container.pid])
+        container.id: _sample(container, moment, found[container.pid])
         for container in containers
         if container.pid in found
     }
@@ -63,10 +67,26 @@ def usage(container: Container, sample: Sample, before: Sample | None) -> Usage:
     percent = average
     if before is not None and sample.moment > before.moment:
         percent = 100 * max(0.0, sample.cpu - before.cpu) / (sample.moment - before.moment)
-    return Usage(sample, percent, average, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    there_is = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Usage(sample, percent, average, min(sample.limit or there_is, there_is))
 
 
-def _sample(init: int, moment: float, processes: list[Process]) -> Sample:
+def _sample(container: Container, moment: float, processes: list[Process]) -> Sample:
+    sample = _from_proc(container.pid, moment, processes)
+    if not container.cgroup:
+        return sample
+    from rootless.engine.stats_group import count
+
+    counted = count(container.cgroup)
+    known = {
+        name: value
+        for name in ("cpu", "memory", "limit", "read", "written", "pids")
+        if (value := getattr(counted, name)) is not None
+    }
+    return replace(sample, **known, pressure=counted.pressure)
+
+
+def _from_proc(init: int, moment: float, processes: list[Process]) -> Sample:
     reads = writes = memory = 0
     for process in processes:
         memory += _memory(process)

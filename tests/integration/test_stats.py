@@ -30,7 +30,8 @@ def test_keys_of_json_are_podmans(rl: Rootless, image: str) -> None:
     identity = rl.out("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60")
     (found,) = json.loads(rl.out("stats", "--no-stream", "--format", "json"))
     assert set(found) == {
-        "id", "name", "cpu_time", "cpu_percent", "avg_cpu", "mem_usage", "mem_percent", "net_io", "block_io", "pids"
+        "id", "name", "cpu_time", "cpu_percent", "avg_cpu", "mem_usage", "mem_percent", "net_io", "block_io", "pids",
+        "cpu_pressure", "mem_pressure", "io_pressure",
     }  # fmt: skip
     assert (found["id"], found["name"], found["pids"]) == (identity[:12], "c", "1")
 

@@ -32,6 +32,9 @@ _HEADINGS = {
     "CPUTime": "CPU TIME",
     "AvgCPU": "AVG CPU %",
     "AVGCPU": "AVG CPU %",
+    "CPUPressure": "CPU PRESSURE",
+    "MemPressure": "MEM PRESSURE",
+    "IOPressure": "IO PRESSURE",
 }
 _TABLE = (
     "table {{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDS}}"
@@ -93,6 +96,7 @@ def _fields(container: Container, used: Usage | None, full: bool) -> dict[str, A
     values: dict[str, Any] = dict.fromkeys(
         ("CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDS", "CPUTime", "AvgCPU", "MemUsageBytes"), _NOTHING
     )
+    values |= dict.fromkeys(("CPUPressure", "MemPressure", "IOPressure"), _NOTHING)
     if used is not None:
         sample = used.sample
         network = _NOTHING + " / " + _NOTHING
@@ -108,13 +112,16 @@ def _fields(container: Container, used: Usage | None, full: bool) -> dict[str, A
             "PIDS": str(sample.pids),
             "CPUTime": go_duration(sample.cpu),
             "AvgCPU": f"{used.average:.2f}%",
+            "CPUPressure": _pressure(sample, "cpu"),
+            "MemPressure": _pressure(sample, "memory"),
+            "IOPressure": _pressure(sample, "io"),
         }
     values |= {"CPU": values["CPUPerc"], "Mem": values["MemPerc"], "PIDs": values["PIDS"], "CPUNano": values["CPUTime"]}
     return {"ID": identifier, "ContainerID": container.id, "Name": container.name, "Container": container.id, **values}
 
 
 def _json(row: dict[str, Any]) -> dict[str, Any]:
-    """Podman's keys."""
+    """Podman's keys, and those of the pressure, which Podman lacks."""
     return {
         "id": short(row["ContainerID"]),
         "name": row["Name"],
@@ -126,7 +133,18 @@ def _json(row: dict[str, Any]) -> dict[str, Any]:
         "net_io": row["NetIO"],
         "block_io": row["BlockIO"],
         "pids": row["PIDS"],
+        "cpu_pressure": row["CPUPressure"],
+        "mem_pressure": row["MemPressure"],
+        "io_pressure": row["IOPressure"],
     }
+
+
+def _pressure(sample: Sample, kind: str) -> str:
+    """Shares of the last ten seconds in which some, and all, of its processes have waited; `--` where unknown."""
+    if kind not in sample.pressure:
+        return _NOTHING
+    some, full = sample.pressure[kind]
+    return f"some {some:.2f}% full {full:.2f}%"
 
 
 def _pair(first: int, second: int) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _UNUSUAL = {"cgroupns", "device", "domainname", "hosts_file", "ipc", "no_hostname", "oom_score_adj"} | {
     *("passwd", "pid", "publish_all", "secret", "tz", "umask", "uts"),
 }
+# How the options begin that `inspect.limits` shows.
+_CONFINING = ("blkio_", "cgroup_", "cpu", "device_", "memory", "oom_kill", "pids_")
 
 
 def inspect_container(store: Store, container: Container, size: bool = False) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
         "Image": container.image_id,
         "ImageDigest": _image_digest(store, container),
         "ImageName": container.image_name,
-        "Rootfs": request["image"] if request.get("rootfs") else "",
+        "Rootfs": request["image"].removesuffix(":O") if request.get("rootfs") else "",
         "Pod": "",
         "ResolvConfPath": _live(store, container, "resolv.conf"),
         "HostnamePath": _live(store, container, "hostname"),
@@ -81,6 +83,10 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
         from rootless.engine.inspect.particulars import add
 
         add(found, request, config)
+    if container.cgroup or any(name.startswith(_CONFINING) for name in request):
+        from rootless.engine.inspect.limits import add as add_limits
+
+        add_limits(found, container, request)
     if size:
         found["SizeRw"], found["SizeRootFs"] = sizes(store, container)
     return found
@@ -125,6 +131,7 @@ def _state(store: Store, container: Container, plan: dict[str, Any] | None) -> d
         "FinishedAt": rfc3339(container.finished),
         "Health": health,
         "Healthcheck": health,  # as Podman 4 and many templates call it
+        "CgroupPath": "",
         "CheckpointedAt": rfc3339(0),
         "RestoredAt": rfc3339(0),
     }

@@ -85,13 +85,9 @@ def _pause(container: Container, state: dict[str, Any], code: int) -> float | No
 
 
 def _remove(store: Store, state: dict[str, Any]) -> None:
-    cleanup.remove_container(store, state["id"], True, lambda: _namespace(state))
-    if state["remove_image"]:
-        from rootless.engine.lifespan import remove_image
-
-        failure = remove_image(store, state["remove_image"])
-        if failure and state["foreground"] is not None:
-            os.write(2, f"Warning: {failure}\n".encode(errors="backslashreplace"))
+    failure = cleanup.remove_container(store, state["id"], True, lambda: _namespace(state))
+    if failure and state["foreground"] is not None:
+        os.write(2, f"Warning: {failure}\n".encode(errors="backslashreplace"))
 
 
 def _namespace(state: dict[str, Any]) -> UserNamespace:
