@@ -10,7 +10,7 @@ from rootless.engine import records
 from rootless.engine.records import Container
 from rootless.engine.recover import find
 from rootless.errors import NotFoundError, UsageError
-from storage.changes.tree import Tree, container_tree, image_tree
+from storage.changes.tree import Tree, container_tree, ground_tree, image_tree
 from storage.changes.work import list_changes
 from storage.drivers import FUSE_OVERLAYFS, OVERLAY
 from storage.lease import Lease
@@ -43,12 +43,14 @@ OWN_PATHS = frozenset(
 @dataclass(frozen=True, slots=True)
 class View:
     """A root file system. `layers`: diffIDs (hex, the lowest first) that it stands on; `below` is the tree of those and
-    `tree` the whole; `stacked`: it is `below` with one directory on top."""
+    `tree` the whole; `stacked`: it is `below` with one directory on top. `ground`: what it stands on where
+    that is a directory, and no layers."""
 
     tree: Tree
     below: Tree
     layers: Sequence[str]
     stacked: bool
+    ground: Tree | None = None
 
 
 def container_view(store: Store, container: Container, lease: Lease) -> View:
@@ -56,7 +58,11 @@ def container_view(store: Store, container: Container, lease: Lease) -> View:
     layers = records.layers_of(store.db, container.id)
     lease.protect(layers)
     below = image_tree(store, layers)
-    tree = container_tree(store, container.driver, store.layout.container(container.id), below)
+    directory = store.layout.container(container.id)
+    tree = container_tree(store, container.driver, directory, below)
+    ground = ground_tree(directory, below.single)
+    if ground is not None:
+        return View(tree, below, layers, False, ground)
     return View(tree, below, layers, container.driver in (OVERLAY, FUSE_OVERLAYFS))
 
 
@@ -104,7 +110,7 @@ def diff(store: Store, name: str, other: str | None = None, kind: str = ANY) -> 
     """
     with Lease(store) as lease:
         view, _ = find_view(store, name, kind, lease)
-        old, above = view.below, view.stacked
+        old, above = (view.below, view.stacked) if view.ground is None else (view.ground, True)
         if other is not None:
             second, layers = find_view(store, other, kind, lease)
             old, above = second.tree, view.stacked and bool(layers) and layers == list(view.layers)

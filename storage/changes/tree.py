@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from rootless.errors import StorageError
 from storage.drivers import FUSE_OVERLAYFS, OVERLAY
+from storage.drivers.overlay import LOWER
 from storage.drivers.vfs import COPIED
 from storage.layers.names import layer_names
 from storage.store import Store
@@ -29,6 +30,12 @@ def image_tree(store: Store, diff_ids: Sequence[str]) -> Tree:
     return Tree(tuple((store.layout.diff(name), True) for name in reversed(names)), store.user_map.single)
 
 
+def ground_tree(directory: str, single: bool) -> Tree | None:
+    """The user's directory that an overlay stands on in place of layers, if the one in `directory` does so."""
+    lower = f"{directory}/{LOWER}"
+    return Tree(((os.path.realpath(lower), False),), single) if os.path.islink(lower) else None
+
+
 def container_tree(store: Store, driver: str, directory: str, below: Tree) -> Tree:
     """The root file system of the container whose files are in `directory`, made by `driver` on top of `below`.
 
@@ -37,7 +44,9 @@ def container_tree(store: Store, driver: str, directory: str, below: Tree) -> Tr
     if driver in (OVERLAY, FUSE_OVERLAYFS):
         upper = directory + "/upper"
         if os.path.isdir(upper):
-            return Tree(((upper, driver == FUSE_OVERLAYFS), *below.directories), below.single)
+            ground = ground_tree(directory, below.single)
+            directories = below.directories if ground is None else ground.directories
+            return Tree(((upper, driver == FUSE_OVERLAYFS), *directories), below.single)
     else:
         try:
             copied = os.stat(f"{directory}/{COPIED}").st_mtime_ns

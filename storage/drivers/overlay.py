@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from storage.layout import Layout
 
 _PAGE = 4095
+LOWER = "lower"  # in a container's directory: a link to what it stands on, where that is a directory and no image
 # fs/overlayfs/params.h: OVL_MAX_STACK
 MOST_LAYERS = 500
 
@@ -54,8 +55,7 @@ def stack_plan(
         raise StorageError(f"mounting the layers: {container_dir} is outside of the store {layout.root}")
     container = container_dir[len(base) :]
     if not lower:
-        os.makedirs(container_dir + "/empty", 0o755, exist_ok=True)
-        lower.append(container + "/empty")
+        lower.append(f"{container}/{_ground(container_dir)}")
     return {
         "driver": driver,
         "root": layout.root,
@@ -63,6 +63,14 @@ def stack_plan(
         "container": None if read_only else container,
         "volatile": volatile,
     }
+
+
+def _ground(container_dir: str) -> str:
+    """What a stack without layers stands on, as an overlay needs something."""
+    if os.path.lexists(f"{container_dir}/{LOWER}"):
+        return LOWER
+    os.makedirs(container_dir + "/empty", 0o755, exist_ok=True)
+    return "empty"
 
 
 def _is_opaque(diff: str) -> bool:

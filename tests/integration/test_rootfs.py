@@ -52,10 +52,53 @@ def test_its_files_are_read_and_written_as_those_of_others(rl: Rootless, tree: P
     rl("rmi", "committed:rootfs")
 
 
+def everything(tree: Path) -> dict[str, tuple[int, int, bytes]]:
+    found = {}
+    for path in sorted(tree.rglob("*")):
+        about = path.lstat()
+        data = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        found[str(path)] = (about.st_mode, about.st_mtime_ns, data)
+    return found
+
+
+def test_an_overlay_leaves_the_directory_as_it_is(rl: Rootless, tree: Path, tmp_path: Path) -> None:
+    (tree / "kept").write_text("old\n")
+    (tree / "gone").write_text("x\n")
+    tree.chmod(0o555)
+    before = everything(tree)
+    script = "cat /kept; echo new > /kept; rm /gone; echo hi > /written; stat -c %a /"
+    assert rl.out("run", "--name", "c", *NONE, "--rootfs", f"{tree}:O", "sh", "-c", script) == "old\n555"
+    assert everything(tree) == before, "not even a mount point was made"
+    assert rl.inspect("c")["Rootfs"] == str(tree)
+    assert set(rl.out("diff", "c").splitlines()) == {"C /etc", "C /kept", "D /gone", "A /written"}
+    rl("cp", "c:/kept", str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_text() == "new\n"
+    rl("export", "-o", str(tmp_path / "c.tar"), "c")
+    with tarfile.open(tmp_path / "c.tar") as tar:
+        assert {"kept", "written", "bin/busybox"} <= set(tar.getnames())
+        assert "gone" not in tar.getnames()
+    rl("commit", "-q", "--change", "CMD cat /kept /written", "c", "committed:overlay")
+    rl("container", "clone", "c", "d")
+    assert rl.out("start", "-a", "d") == "old\n555", "a clone has new files"
+    assert rl.out("start", "-a", "c", check=False) == "new\n555", "its own last as long as it does"
+    rl("rm", "c", "d")
+    assert everything(tree) == before
+    assert rl.out("run", "--rm", *NONE, "committed:overlay") == "new\nhi"
+    rl("rmi", "committed:overlay")
+    tree.chmod(0o755)
+
+
+def test_an_overlay_needs_a_driver_that_makes_some(rl: Rootless, tree: Path) -> None:
+    done = rl("--storage-driver", "vfs", "run", "--rm", *NONE, "--rootfs", f"{tree}:O", "true", check=False)
+    assert (done.returncode, "stacks nothing" in done.stderr) == (125, True)
+    assert rl.out("ps", "-aq") == ""
+
+
 def test_directories_that_are_refused(rl: Rootless, tree: Path) -> None:
     for place, said in (
         ("/no/such/directory", "no such directory"),
-        (f"{tree}:O", "not supported"),
+        (f"{tree}:idmap", "cannot map"),
+        ("/:O", "own root"),
         ("/", "own root"),
         ("/usr", "may not write"),
     ):
