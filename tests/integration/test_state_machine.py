@@ -6,14 +6,12 @@ In CI always the same ones; ROOTLESS_STATE_MACHINE=N tries N other sequences, of
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import signal
 from pathlib import Path
-from subprocess import CompletedProcess
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -22,103 +20,49 @@ from hypothesis.stateful import (
 )
 
 from tests.support.command import Rootless, wait_until
-from tests.support.leaks import assert_nothing_left
+from tests.support.container_model import (
+    CREATED,
+    CYCLING,
+    DEAF,
+    EXITED,
+    FAILING,
+    INITIALIZED,
+    ONE_SHOT,
+    PAUSED,
+    RUNNING,
+    SERVER,
+    STOPPING,
+    Known,
+)
 
 NAMES = st.sampled_from(["one", "two", "three"])
 ONES = st.integers(0, 11)
-SERVER = ("sh", "-c", "trap 'exit 7' TERM; sleep 600 & wait")  # ends with 7 when it is told to
-ONE_SHOT = ("sh", "-c", "echo once; exit 5")
-SIGTERM_BIT = 1 << 14
-CREATED, INITIALIZED, RUNNING, PAUSED, EXITED = "created", "initialized", "running", "paused", "exited"
-
-
-@dataclass
-class Model:
-    """What is known of a container. `before`: its state when `init` prepared it; `told`: TERM waits for its unpause."""
-
-    id: str
-    server: bool
-    removed: bool
-    state: str = CREATED
-    code: int = 0
-    before: str = CREATED
-    told: bool = False
+PROGRAMS = st.sampled_from([SERVER, SERVER, SERVER, DEAF, ONE_SHOT, FAILING])
+BUSY = (RUNNING, PAUSED, STOPPING, CYCLING)
 
 
 def some(machine: Containers) -> bool:
     return bool(machine.known)
 
 
-class Containers(RuleBasedStateMachine):
-    def __init__(self, rl: Rootless, image: str) -> None:
-        super().__init__()
-        self.rl = rl
-        self.image = image
-        self.known: dict[str, Model] = {}
-
-    def one(self, which: int) -> str:
-        """Mostly the name of a container that is there."""
-        names = sorted(self.known)
-        return names[which % len(names)] if which < 11 and names else "three"
-
-    def teardown(self) -> None:
-        self.rl("rm", "-f", "-a", "-t", "0")
-        assert_nothing_left(self.rl.place, self.rl.root, self.rl.runroot)
-
-    def do(self, *words: str, code: int = 0) -> CompletedProcess[str]:
-        """Run a command that must end with this code; one that fails says why, in one way."""
-        done = self.rl(*words, check=False)
-        assert done.returncode == code, (words, code, done)
-        for fault in ("Traceback", "internal error"):
-            assert fault not in done.stderr, (words, done)
-        if code in (1, 2, 125):
-            assert (done.stdout, done.stderr[:7]) == ("", "Error: "), (words, done)
-        return done
-
-    def ended(self, name: str, code: int) -> None:
-        model = self.known[name]
-        model.state, model.code, model.told = EXITED, code, False
-        if model.removed:
-            del self.known[name]
-
-    def runs(self, name: str) -> None:
-        """A start has succeeded: wait until its program does what it does."""
-        model = self.known[name]
-        if not model.server:
-            assert self.do("wait", name).stdout == "5\n"
-            self.ended(name, 5)
-            return
-        model.state = RUNNING
-        pid = self.rl.out("inspect", "-f", "{{.State.Pid}}", name)
-        wait_until(lambda: _catches_term(pid), what="the trap")
-
+class Containers(Known):
     # Making
 
     @initialize()
     def begin(self) -> None:
-        self.run("one", True, False)
-        self.create("two", True)
+        self.run("one", SERVER, "")
+        self.create("two", SERVER)
 
     @precondition(lambda machine: len(machine.known) < 3)
-    @rule(name=NAMES, server=st.booleans())
-    def create(self, name: str, server: bool) -> None:
-        self._make(name, server, False, "create")
+    @rule(name=NAMES, program=PROGRAMS)
+    def create(self, name: str, program: str) -> None:
+        self.make(name, program, "", "create")
 
     @precondition(lambda machine: len(machine.known) < 3)
-    @rule(name=NAMES, server=st.sampled_from([True, True, False]), removed=st.booleans())
-    def run(self, name: str, server: bool, removed: bool) -> None:
-        if self._make(name, server, removed and server, "run", "-d"):
+    @rule(name=NAMES, program=PROGRAMS, policy=st.sampled_from(["", "--rm", "--restart=on-failure:1"]))
+    def run(self, name: str, program: str, policy: str) -> None:
+        if self.make(name, program, policy if program in (SERVER, DEAF) else "", "run", "-d"):
             self.runs(name)
-
-    def _make(self, name: str, server: bool, removed: bool, *words: str) -> bool:
-        options = ("--rm",) if removed else ()
-        command = SERVER if server else ONE_SHOT
-        words = (*words, "--name", name, "--network", "none", *options, self.image, *command)
-        if name in self.known:
-            assert "already in use" in self.do(*words, code=125).stderr
-            return False
-        self.known[name] = Model(self.do(*words).stdout.strip(), server, removed)
-        return True
 
     @precondition(some)
     @rule(which=ONES, new=NAMES)
@@ -151,7 +95,7 @@ class Containers(RuleBasedStateMachine):
             self.do("start", name, code=125)
             return
         assert self.do("start", name).stdout == name + "\n"
-        if model.state != RUNNING:
+        if model.state not in (RUNNING, STOPPING):
             self.runs(name)
 
     @precondition(some)
@@ -159,7 +103,7 @@ class Containers(RuleBasedStateMachine):
     def start_attached(self, which: int) -> None:
         name = self.one(which)
         model = self.known.get(name)
-        if model is not None and not model.server and model.state != RUNNING:
+        if model is not None and model.program == ONE_SHOT and model.state in (CREATED, INITIALIZED, EXITED):
             assert self.do("start", "-a", name, code=5).stdout == "once\n"
             self.ended(name, 5)
 
@@ -172,6 +116,7 @@ class Containers(RuleBasedStateMachine):
             self.do("restart", "-t", "0", name, code=125)
         elif not model.removed:
             self.do("restart", "-t", "0", name)
+            model.stopped()
             self.runs(name)
 
     @precondition(some)
@@ -179,7 +124,9 @@ class Containers(RuleBasedStateMachine):
     def execute(self, which: int, code: int) -> None:
         name = self.one(which)
         model = self.known.get(name)
-        runs = model is not None and model.state == RUNNING
+        if model is not None and model.state == CYCLING:
+            return  # in this moment it may run
+        runs = model is not None and model.state in (RUNNING, STOPPING)
         self.do("exec", name, "sh", "-c", f"exit {code}", code=code if runs else 125)
 
     # Ending
@@ -189,37 +136,74 @@ class Containers(RuleBasedStateMachine):
     def stop(self, which: int, at_once: bool) -> None:
         name = self.one(which)
         model = self.known.get(name)
+        at_once = at_once or (model is not None and model.program == DEAF)
         words = ("stop", *(("-t", "0") if at_once else ()), name)
         if model is None or model.state == PAUSED:
             self.do(*words, code=125)
             return
         assert self.do(*words).stdout == name + "\n"
-        if model.state == RUNNING:
+        if model.state in (RUNNING, STOPPING):
             self.ended(name, 137 if at_once else 7)
+        elif model.state == CYCLING:
+            self.cut_short(name)
         elif model.state == INITIALIZED:
             model.state = model.before
 
+    @precondition(lambda machine: machine.of(RUNNING, DEAF))
+    @rule()
+    def stop_for_long(self) -> None:
+        name = self.of(RUNNING, DEAF)[0]
+        self.known[name].stopper = self.rl.popen("stop", "-t", "600", name)
+        wait_until(lambda: self.look(name, "{{.State.Status}}") == STOPPING, what="stopping")
+        self.known[name].state = STOPPING
+
+    @precondition(lambda machine: machine.of(STOPPING))
+    @rule(number=st.sampled_from([signal.SIGINT, signal.SIGKILL]))
+    def give_up_stopping(self, number: signal.Signals) -> None:
+        model = self.known[self.of(STOPPING)[0]]
+        assert model.stopper is not None
+        model.stopper.send_signal(number)
+        model.stopped(130 if number == signal.SIGINT else -number)
+        model.state = RUNNING
+
     @precondition(some)
-    @rule(which=ONES, signal=st.sampled_from(["KILL", "TERM", "CONT"]))
-    def kill(self, which: int, signal: str) -> None:
+    @rule(which=ONES, name_of=st.sampled_from(["KILL", "TERM", "CONT"]))
+    def kill(self, which: int, name_of: str) -> None:
         name = self.one(which)
         model = self.known.get(name)
-        words = ("kill", "-s", signal, name)
-        if model is None or model.state not in (RUNNING, PAUSED) or (model.state == PAUSED and signal == "CONT"):
+        if model is not None and model.state == CYCLING:
+            self.do("kill", name)
+            self.cut_short(name)
+            return
+        words = ("kill", "-s", name_of, name)
+        if model is None or model.state not in BUSY or (model.state == PAUSED and name_of == "CONT"):
             self.do(*words, code=125)
             return
         self.do(*words)
-        if signal == "KILL":
+        if name_of == "KILL":
             self.ended(name, 137)
-        elif signal == "TERM" and model.state == PAUSED:
-            model.told = True
-        elif signal == "TERM":
-            self._ends_by_term(name)
+        elif name_of == "TERM" and model.program == SERVER:
+            if model.state == PAUSED:
+                model.told = True
+            else:
+                self.ends_by_term(name)
 
-    def _ends_by_term(self, name: str) -> None:
-        identity = self.known[name].id
-        wait_until(lambda: _state_of(self.rl, identity) in ("", EXITED), what="the end")
-        self.ended(name, 7)
+    @precondition(lambda machine: machine.of(RUNNING) or machine.of(PAUSED))
+    @rule(which=ONES, monitor=st.booleans())
+    def crash(self, which: int, monitor: bool) -> None:
+        """Something else than a user ends its pid 1, or its monitor."""
+        names = self.of(RUNNING) + self.of(PAUSED)
+        name = names[which % len(names)]
+        model = self.known[name]
+        pid = int(self.look(name, "{{.State.ConmonPid}}" if monitor else "{{.State.Pid}}"))
+        os.kill(pid, signal.SIGKILL)
+        if not monitor and model.policy and model.retries and not model.told:
+            wait_until(lambda: self.look(name, "{{.RestartCount}} {{.State.Status}}") == "1 running", what="its return")
+            model.retries = 0
+            self.serves(name)
+            return
+        wait_until(lambda: self.state_of(model.id) in ("", EXITED), what="the end")
+        self.ended(name, 137)
 
     @precondition(lambda machine: len(machine.known) > 1)
     @rule(which=ONES, force=st.booleans())
@@ -228,14 +212,24 @@ class Containers(RuleBasedStateMachine):
         model = self.known.get(name)
         if force:
             self.do("rm", "-f", "-t", "0", name)
-            self.known.pop(name, None)
+            if model is not None:
+                self.known.pop(name).stopped()
         elif model is None:
             self.do("rm", name, code=1)
-        elif model.state in (RUNNING, PAUSED):
+        elif model.state in BUSY:
             self.do("rm", name, code=2)
         else:
             self.do("rm", name)
             del self.known[name]
+
+    @precondition(lambda machine: len(machine.known) > 1)
+    @rule(which=ONES, step=st.sampled_from(["removing", "remove-run-directory", "remove-files"]))
+    def die_removing(self, which: int, step: str) -> None:
+        """Whoever looks next goes on with it."""
+        name = self.one(which)
+        if name in self.known and not (self.known[name].removed and self.known[name].state in BUSY):
+            self.rl("rm", "-f", "-t", "0", name, env={"ROOTLESS_TEST_DIE_AT": step}, check=False)
+            self.known.pop(name).stopped()
 
     @precondition(lambda machine: len(machine.known) == 3)
     @rule()
@@ -251,6 +245,8 @@ class Containers(RuleBasedStateMachine):
     def pause(self, which: int) -> None:
         name = self.one(which)
         model = self.known.get(name)
+        if model is not None and model.state == CYCLING:
+            return  # in this moment it may run
         possible = model is not None and model.state == RUNNING
         self.do("pause", name, code=0 if possible else 125)
         if possible:
@@ -265,19 +261,14 @@ class Containers(RuleBasedStateMachine):
             self.do("unpause", name, code=125)
             return
         self.do("unpause", name)
-        self._goes_on(name)
-
-    def _goes_on(self, name: str) -> None:
-        self.known[name].state = RUNNING
-        if self.known[name].told:
-            self._ends_by_term(name)
+        self.goes_on(name)
 
     # All of them, and questions
 
-    @precondition(some)
+    @precondition(lambda machine: machine.known and not machine.of(CYCLING))
     @rule(verb=st.sampled_from(["pause", "unpause", "stop", "kill"]))
     def everything(self, verb: str) -> None:
-        suits = {"pause": (RUNNING,), "unpause": (PAUSED,), "stop": (RUNNING, INITIALIZED), "kill": (RUNNING, PAUSED)}
+        suits = {"pause": (RUNNING,), "unpause": (PAUSED,), "stop": (RUNNING, STOPPING, INITIALIZED), "kill": BUSY}
         meant = [name for name, model in self.known.items() if model.state in suits[verb]]
         words = (verb, "--all", *(("-t", "0") if verb == "stop" else ()))
         assert set(self.do(*words).stdout.split()) == {self.known[name].id for name in meant}
@@ -286,7 +277,7 @@ class Containers(RuleBasedStateMachine):
             if verb == "pause":
                 model.state = PAUSED
             elif verb == "unpause":
-                self._goes_on(name)
+                self.goes_on(name)
             elif model.state == INITIALIZED:
                 model.state = model.before
             else:
@@ -299,6 +290,8 @@ class Containers(RuleBasedStateMachine):
         model = self.known.get(name)
         if model is None:
             self.do("wait", name, code=125)
+        elif model.state == CYCLING:
+            assert self.do("wait", name).stdout == "5\n"
         elif model.state == EXITED:
             assert self.do("wait", name).stdout == f"{model.code}\n"
         else:
@@ -320,22 +313,17 @@ class Containers(RuleBasedStateMachine):
         assert found.keys() == self.known.keys()
         for name, (identity, state, code, pid) in found.items():
             model = self.known[name]
-            assert (identity, state) == (model.id, model.state), name
+            assert identity == model.id, name
+            if model.state == CYCLING:
+                assert state in ("restarting", RUNNING, INITIALIZED, EXITED), name
+                continue
+            assert state == model.state, name
             if state == EXITED:
                 assert int(code) == model.code, name
-            alive = state in (RUNNING, PAUSED, INITIALIZED)
+            alive = state in (RUNNING, PAUSED, STOPPING, INITIALIZED)
             assert alive == (pid != "0"), (name, pid)
             if alive:
                 assert (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T") == (state == PAUSED)
-
-
-def _catches_term(pid: str) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) & SIGTERM_BIT)
-
-
-def _state_of(rl: Rootless, identity: str) -> str:
-    return rl.out("ps", "-a", "--filter", f"id={identity}", "--format", "{{.State}}")
 
 
 def test_containers_do_as_the_model_says(rl: Rootless, image: str) -> None:
