@@ -79,6 +79,18 @@ def test_update_only_what_has_not_changed_meanwhile(database: Connection) -> Non
     assert records.find(database, "one").state == records.RUNNING
 
 
+@pytest.mark.parametrize("column", ["state", "pid", "pid_start", "monitor_pid", "monitor_start"])
+def test_a_change_of_any_of_these_is_noticed(database: Connection, column: str) -> None:
+    for name, identity in (("one", "ab" * 32), ("other", "cd" * 32)):
+        insert(database, identity, name)
+    late = records.find(database, "one")
+    records.update(database, "ab" * 32, **{column: records.PAUSED if column == "state" else 7})
+    assert not records.update_if(database, late, exit_code=3)
+    assert (late.exit_code, records.find(database, "one").exit_code) == (0, 0)
+    assert records.update_if(database, records.find(database, "one"), exit_code=4)
+    assert [records.find(database, name).exit_code for name in ("one", "other")] == [4, 0]
+
+
 def test_delete_forgets_everything(database: Connection) -> None:
     insert(database, "ab" * 32, "one")
     assert records.layers_of(database, "ab" * 32) == ["layer"]
