@@ -80,8 +80,9 @@ def remove_container(
     container_id: str,
     anonymous_volumes: bool,
     user_namespace: Callable[[], UserNamespace] | None = None,
-) -> None:
-    """Delete all of a container that has no process: its files, its anonymous volumes where asked, its row.
+) -> str | None:
+    """Delete all of a container that has no process: its files, its anonymous volumes where asked, its row; with
+    `--rmi` its image, or the returned words say why that stays.
 
     `user_namespace` is how to reach files of other ids (default: the store's).
     """
@@ -96,11 +97,18 @@ def remove_container(
     step("remove-files")
     if anonymous_volumes:
         _patiently(lambda: _remove_anonymous_volumes(store, container_id))
-    _patiently(lambda: records.delete(store.db, container_id))
+    failure = None
+    if container is not None and '"rmi":' in container.request:
+        from rootless.engine.lifespan import delete_with_image
+
+        failure = delete_with_image(store, container)
+    else:
+        _patiently(lambda: records.delete(store.db, container_id))
     if container is not None:
         from rootless.engine.events import container_event
 
         container_event(store, container, "remove")
+    return failure
 
 
 def _remove_cidfile(store: Store, container_id: str) -> None:

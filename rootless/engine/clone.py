@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from rootless.engine.create import create
+from rootless.engine.health.plan import inherited
 from rootless.engine.records import Container, dependents
 from rootless.engine.recover import find
 from rootless.engine.request import CreateRequest
@@ -55,9 +56,23 @@ def clone(
     if image or not request.rootfs:
         request.image = image or _image_of(store, original)
         request.rootfs = False
+    if image:
+        _forget_image(store, original, request)
     request.create_command = words
     request.display = display
     return Cloned(create(store, request), original.id)
+
+
+def _forget_image(store: Store, original: Container, request: CreateRequest) -> None:
+    """Leave to another image what the original's has decided, where no option did."""
+    found = find_image(store.db, original.image_id)
+    settings = (found.config.get("config") or {}) if found is not None else {}
+    if request.user == settings.get("User"):
+        request.user = None
+    if request.stop_signal == settings.get("StopSignal"):
+        request.stop_signal = None
+    if request.health is not None and request.health == inherited(settings, original.image_name):
+        request.health = None
 
 
 def _image_of(store: Store, container: Container) -> str:

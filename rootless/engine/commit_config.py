@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rootless.engine.health.plan import for_image
 from rootless.engine.spec import parse_entrypoint
 from rootless.errors import UsageError
 from rootless.jsontext import dumps, loads
@@ -91,6 +92,8 @@ def inner_config(image: dict[str, Any], described: Described, options: CommitOpt
         inner["WorkingDir"] = request["workdir"]
     elif described.process.get("cwd") not in (None, "/"):
         inner["WorkingDir"] = described.process["cwd"]
+    if request.get("health"):
+        inner["Healthcheck"] = for_image(request["health"])
     for key, names in (("ExposedPorts", described.ports), ("Volumes", described.mounted)):
         if names:
             inner[key] = {**(inner.get(key) or {}), **{name: {} for name in names}}

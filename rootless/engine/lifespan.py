@@ -9,6 +9,7 @@ import stat
 from rootless.engine import records
 from rootless.engine.restart import parse_policy
 from rootless.errors import NotFoundError, RootlessError, UsageError
+from rootless.faults import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,14 +148,21 @@ def remove_cidfile(path: str, container_id: str) -> None:
         pass
 
 
-def remove_image(store: Store, name: str) -> str | None:
-    """For `--rmi`: remove an image, unless another container has it; why it is still there, or None."""
-    from storage.images.rows import remove
+def delete_with_image(store: Store, container: Container) -> str | None:
+    """For `--rmi`: forget a container together with its image, unless another container has that; why the image is
+    still there, or None."""
+    from rootless.jsontext import loads
+    from storage.database import transaction
+    from storage.images.rows import forget, tell_removed
     from storage.upkeep.garbage import collect_garbage
 
-    try:
-        remove(store, name)
-    except RootlessError as error:
-        return str(error)
+    with transaction(store.db) as db:
+        records.forget(db, container.id)
+        try:
+            removed = forget(db, loads(container.request).get("image") or container.image_id)
+        except RootlessError as error:
+            return str(error)
+    step("image-of-container-forgotten")
+    tell_removed(store, removed)
     collect_garbage(store)
     return None

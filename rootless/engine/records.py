@@ -324,11 +324,16 @@ def update_if(conn: Connection, container: Container, **columns: Any) -> bool:
 def delete(conn: Connection, container_id: str) -> None:
     """Forget a container, and which layers and volumes it used."""
     with transaction(conn):
-        conn.execute("DELETE FROM container_layers WHERE container_id = ?", (container_id,))
-        conn.execute("DELETE FROM container_volumes WHERE container_id = ?", (container_id,))
-        conn.execute("DELETE FROM container_dependencies WHERE container_id = ?", (container_id,))
-        conn.execute("DELETE FROM container_health WHERE container_id = ?", (container_id,))
-        conn.execute("DELETE FROM containers WHERE id = ?", (container_id,))
+        forget(conn, container_id)
+
+
+def forget(conn: Connection, container_id: str) -> None:
+    """What `delete` does, within a write transaction of the caller's."""
+    conn.execute("DELETE FROM container_layers WHERE container_id = ?", (container_id,))
+    conn.execute("DELETE FROM container_volumes WHERE container_id = ?", (container_id,))
+    conn.execute("DELETE FROM container_dependencies WHERE container_id = ?", (container_id,))
+    conn.execute("DELETE FROM container_health WHERE container_id = ?", (container_id,))
+    conn.execute("DELETE FROM containers WHERE id = ?", (container_id,))
 
 
 def layers_of(conn: Connection, container_id: str) -> list[str]:

@@ -212,8 +212,9 @@ def untag(store: Store, source: str, names: Sequence[str] = ()) -> None:
 
 @dataclass(slots=True)
 class Removed:
-    """What `remove` did: `untagged` names, ids of `deleted` images, ids of containers that went with them."""
+    """What `remove` did to the image `id`: `untagged` names, ids of `deleted` images."""
 
+    id: str = ""
     untagged: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
 
@@ -230,33 +231,45 @@ def remove(store: Store, reference: str, force: bool = False) -> Removed:
     exit code 2 (`force`: the caller removes the containers first, see `users_of`). Files go with `collect_garbage`,
     which also has it on the disk that the image is no more.
     """
-    removed = Removed()
     with transaction(store.db) as db:
-        image = find_list(db, reference) or _need(db, reference)
-        name = name_meant(image, reference)
-        if name and len(image.names) > 1:
-            db.execute("DELETE FROM image_names WHERE name = ?", (name,))
-            removed.untagged.append(name)
-        elif not name and len(image.names) > 1 and not force:
-            raise ConflictError(
-                f"removing image {reference}: it has several names: {', '.join(sorted(image.names))}",
-                "remove them one by one, or all with --force",
-            )
-        else:
-            if isinstance(image, Image):
-                refuse_if_used(db, image)
-                forget_image(db, image.id)
-            else:
-                forget_list(db, image.id)
-            removed.untagged += sorted(image.names)
-            removed.deleted.append(image.id)
+        removed = forget(db, reference, force)
     if removed.deleted:
         step("image-forgotten")
+    tell_removed(store, removed)
+    return removed
+
+
+def forget(db: Connection, reference: str, force: bool = False) -> Removed:
+    """What `remove` does, within a write transaction of the caller's, who then calls `tell_removed`."""
+    removed = Removed()
+    image = find_list(db, reference) or _need(db, reference)
+    removed.id = image.id
+    name = name_meant(image, reference)
+    if name and len(image.names) > 1:
+        db.execute("DELETE FROM image_names WHERE name = ?", (name,))
+        removed.untagged.append(name)
+    elif not name and len(image.names) > 1 and not force:
+        raise ConflictError(
+            f"removing image {reference}: it has several names: {', '.join(sorted(image.names))}",
+            "remove them one by one, or all with --force",
+        )
+    else:
+        if isinstance(image, Image):
+            refuse_if_used(db, image)
+            forget_image(db, image.id)
+        else:
+            forget_list(db, image.id)
+        removed.untagged += sorted(image.names)
+        removed.deleted.append(image.id)
+    return removed
+
+
+def tell_removed(store: Store, removed: Removed) -> None:
+    """Write down the events of a removal."""
     for untagged in removed.untagged:
-        emit(store, "image", "untag", image.id, untagged)
+        emit(store, "image", "untag", removed.id, untagged)
     for image_id in removed.deleted:
         emit(store, "image", "remove", image_id, removed.untagged[0] if removed.untagged else "")
-    return removed
 
 
 def _need(db: Connection, reference: str) -> Image:

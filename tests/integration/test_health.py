@@ -428,6 +428,49 @@ def test_a_clone_has_the_same_checks(rl: Rootless, image: str) -> None:
         assert one[key] == other[key]
 
 
+def test_a_clone_of_another_image_has_that_images_checks(rl: Rootless, image: str) -> None:
+    rl("create", "--name", "base", "--network", "none", image, "true")
+    changes = [("one", "5", "USR1"), ("two", "6", "USR2")]
+    for name, user, stop in changes:
+        words = (f"HEALTHCHECK CMD echo {name}", f"USER {user}", f"STOPSIGNAL SIG{stop}")
+        rl("commit", "-q", *(part for word in words for part in ("--change", word)), "base", f"checked:{name}")
+    rl("create", "--name", "plain", "--network", "none", "checked:one")
+    rl("create", "--name", "own", "--network", "none", "--health-cmd", "echo own", "--user", "7", "checked:one")
+    for name in ("plain", "own"):
+        rl("container", "clone", name, f"{name}-two", "checked:two")
+        rl("container", "clone", name, f"{name}-none", image)
+    found = {}
+    for name in ("plain-two", "plain-none", "own-two", "own-none"):
+        config = rl.inspect(name)["Config"]
+        check = (config.get("Healthcheck") or {}).get("Test")
+        found[name] = (check and check[-1], config["User"], config["StopSignal"])
+    assert found == {
+        "plain-two": ("echo two", "6", "SIGUSR2"),
+        "plain-none": (None, "", "SIGTERM"),
+        "own-two": ("echo own", "7", "SIGUSR2"),
+        "own-none": ("echo own", "7", "SIGTERM"),
+    }
+    rl("rm", "--all")
+    rl("rmi", "checked:one", "checked:two")
+
+
+def test_a_commit_has_the_checks_and_the_signal_of_its_container(rl: Rootless, image: str) -> None:
+    options = ("--health-cmd", "echo mine", "--health-interval", "7s", "--health-retries", "4", "--stop-signal", "HUP")
+    rl("create", "--name", "c", "--network", "none", *options, image, "true")
+    rl("commit", "-q", "c", "checked")
+    config = rl.inspect_image("checked")["Config"]
+    assert config["Healthcheck"]["Test"] == ["CMD-SHELL", "echo mine"]
+    assert (config["Healthcheck"]["Interval"], config["Healthcheck"]["Retries"]) == (7 * 10**9, 4)
+    assert config["StopSignal"] == "HUP"
+    rl("create", "--name", "again", "--network", "none", "checked", "true")
+    assert rl.inspect("again")["Config"]["Healthcheck"] == rl.inspect("c")["Config"]["Healthcheck"]
+    rl("create", "--name", "none", "--network", "none", "--no-healthcheck", "checked", "true")
+    rl("commit", "-q", "none", "unchecked")
+    assert rl.inspect_image("unchecked")["Config"]["Healthcheck"] == {"Test": ["NONE"]}
+    rl("rm", "--all")
+    rl("rmi", "checked", "unchecked")
+
+
 def test_checks_on_a_terminal_and_in_the_foreground_are_not_seen(rl: Rootless, image: str) -> None:
     options = ("--rm", "--network", "none", *SOON, "--health-cmd", "echo noise; echo noise >&2")
     done = rl("run", *options, image, "sh", "-c", "sleep 0.5; echo done")

@@ -157,6 +157,23 @@ def test_the_image_goes_with_its_last_container(fresh: Rootless, busybox: Path, 
     wait_until(lambda: not fresh.out("images", "-q"))
 
 
+@pytest.mark.parametrize("step", ["running", "remove-run-directory", "remove-files", "image-of-container-forgotten"])
+def test_the_image_goes_although_the_monitor_is_killed(fresh: Rootless, busybox: Path, step: str) -> None:
+    """Row and image go in one transaction, by whoever removes what the monitor has left."""
+    fresh("load", "-q", "-i", str(busybox))
+    died = fresh(
+        *("run", "--rm", "--rmi", "--network", "none", "busybox", "true"),
+        env={"ROOTLESS_TEST_DIE_AT": step},
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL
+    assert fresh.out("ps", "-aq") == ""
+    assert fresh.out("images", "-q") == ""
+    fresh("image", "prune", "--force")
+    assert os.listdir(fresh.root / "layers") == []
+    fresh("system", "check")
+
+
 def test_rmi_needs_rm(rl: Rootless, image: str) -> None:
     done = rl("run", "--rmi", image, "true", check=False)
     assert done.returncode == 125

@@ -87,6 +87,22 @@ def settle(request: CreateRequest, settings: dict[str, Any]) -> None:
     request.no_healthcheck = False
 
 
+def inherited(settings: dict[str, Any], name: str) -> Plan | None:
+    """The plan of a container that is made of an image with the "config" object `settings` without any option."""
+    from rootless.errors import ImageError
+
+    try:
+        return _from_image(settings, name)
+    except ImageError:
+        return None
+
+
+def for_image(plan: Plan) -> dict[str, Any]:
+    """The object "Healthcheck" of an image whose containers are to be checked so."""
+    names = ("Test", *TIMES, "Retries")
+    return {name: plan[name] for name in names if plan.get(name)}
+
+
 def _given(request: CreateRequest) -> dict[str, Any]:
     options = {
         "health_cmd": request.health_cmd,
