@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 IMAGE = "busybox"
 BUSY_LIMIT = 0.15  # of all processors
+FEW = 6  # runs; more are done several in a row
 
 
 def fail(message: str, hint: str) -> NoReturn:
@@ -94,8 +95,9 @@ class Bench:
     def time(
         self, ours: str, theirs: str, runs: int, prepare: Sequence[str] | None = None, warmup: int = 1
     ) -> dict[str, list[float]]:
-        """Seconds of each run of two commands, in turns of a few runs; `prepare`: ours and theirs before every run."""
-        turns = max(1, min(8, runs // 3))
+        """Seconds of each run of two commands, in turns of a few runs, or of one where there are few; `prepare`: ours
+        and theirs before every run."""
+        turns = runs if runs < FEW else min(8, runs // 3)
         share = -(-runs // turns)
         samples: dict[str, list[float]] = {engine.name: [] for engine in self.engines}
         contest = [(self.ours.name, ours, 0), (self.theirs.name, theirs, 1)]

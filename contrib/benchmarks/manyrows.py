@@ -29,10 +29,10 @@ def side_by_side(bench: Bench, engine: Engine, name: str, words: str, count: int
 
 
 def hundred(bench: Bench) -> None:
+    words = f"create --name manyN --network none {IMAGE} sleep 100000"
     for engine in bench.engines:
         engine.remove_all()
-        for number in range(1, HUNDRED + 1):
-            engine.run(f"create --name many{number} --network none {IMAGE} sleep 100000")
+        bench.do(side_by_side(bench, engine, "create", words, HUNDRED))
 
 
 def start_many(row: Row, bench: Bench) -> Result:

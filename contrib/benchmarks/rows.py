@@ -57,8 +57,7 @@ def ps_one(row: Row, bench: Bench) -> Result:
 def ps_many(row: Row, bench: Bench) -> Result:
     for engine in bench.engines:
         engine.remove_all()
-        for _ in range(bench.many):
-            engine.run(f"create --network none {IMAGE} true")
+        bench.do(manyrows.side_by_side(bench, engine, row.name, f"create --network none {IMAGE} true", bench.many))
     try:
         return both(row, bench, "ps -a", bench.runs // 2)
     finally:
