@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
 import socket
 import subprocess
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -62,79 +59,6 @@ def test_container_that_failed_to_start_stays_and_tells_why(rl: Rootless, image:
     assert state["Status"] == "created"
     assert "no-such-command" in state["Error"]
     assert state["ExitCode"] == 127
-
-
-# Standard streams
-
-
-def test_output_and_error_are_separate(rl: Rootless, image: str) -> None:
-    done = rl("run", "--rm", "--network", "none", image, "sh", "-c", "echo out; echo err >&2")
-    assert (done.stdout, done.stderr) == ("out\n", "err\n")
-
-
-def test_input_needs_interactive(rl: Rootless, image: str) -> None:
-    assert run(rl, image, "cat", input="ignored") == ""
-    assert run(rl, "-i", image, "cat", input="passed on") == "passed on"
-
-
-def test_ten_megabytes_without_a_newline_arrive_whole(rl: Rootless, image: str) -> None:
-    out = run(rl, image, "sh", "-c", "head -c 10485760 /dev/zero | tr '\\0' x")
-    assert out == "x" * 10485760
-
-
-def test_binary_data_passes_both_ways_unchanged(rl: Rootless, image: str) -> None:
-    data = os.urandom(5 << 20)
-    done = subprocess.run(
-        [executable(), "run", "--rm", "-i", "--network", "none", image, "cat"],
-        input=data,
-        capture_output=True,
-        env=rl.environment,
-        check=True,
-    )
-    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest()
-
-
-def test_slow_reader_gets_everything(rl: Rootless, image: str) -> None:
-    process = rl.popen("run", "--rm", "--network", "none", image, "sh", "-c", "seq 1 200000")
-    assert process.stdout is not None
-    time.sleep(0.5)
-    lines = process.stdout.read().split()
-    assert process.wait(10) == 0
-    assert len(lines) == 200000
-    assert lines[-1] == b"200000"
-
-
-def test_reader_that_goes_away_ends_the_writer_as_in_a_pipeline(rl: Rootless, image: str) -> None:
-    process = rl.popen("run", "--rm", "--network", "none", image, "yes")
-    assert process.stdout is not None
-    process.stdout.read(10)
-    process.stdout.close()
-    assert process.wait(10) == 1  # pid 1 is spared the signal; its write fails
-
-
-def test_closed_standard_output_harms_nobody(rl: Rootless, image: str) -> None:
-    script = f'"{executable()}" run --rm --network none {image} sh -c "echo hello; exit 4" >&- 2>&-'
-    assert subprocess.run(["sh", "-c", script], env=rl.environment).returncode == 4
-
-
-def test_output_goes_to_a_socket(rl: Rootless, image: str) -> None:
-    ours, theirs = socket.socketpair()
-    process = rl.popen("run", "--rm", "--network", "none", image, "sh", "-c", "seq 1 100000", stdout=theirs)
-    theirs.close()
-    received = b""
-    while part := ours.recv(65536):
-        received += part
-    assert process.wait(10) == 0
-    assert received.split()[-1] == b"100000"
-    ours.close()
-
-
-def test_standard_output_stays_blocking_for_others(rl: Rootless, image: str) -> None:
-    reader, writer = os.pipe()
-    rl.popen("run", "--rm", "--network", "none", image, "echo", "x", stdout=writer).wait(10)
-    assert os.get_blocking(writer)
-    os.close(reader)
-    os.close(writer)
 
 
 # Signals
@@ -339,56 +263,6 @@ def test_many_run_side_by_side(rl: Rootless, image: str) -> None:
     for n, process in enumerate(processes):
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out, err) == (0, f"{n}\n".encode(), b"")
-
-
-# Detached
-
-
-def test_detached_prints_the_id_once_it_runs(rl: Rootless, image: str) -> None:
-    container_id = rl.out("run", "-d", "--name", "web", "--network", "none", image, "sleep", "60")
-    found = rl.inspect("web")
-    assert found["Id"] == container_id
-    assert found["State"]["Running"] is True
-    assert os.readlink(f"/proc/{found['State']['Pid']}/ns/pid") != os.readlink("/proc/self/ns/pid")
-
-
-def test_detached_failures_are_told_by_the_command(rl: Rootless, image: str) -> None:
-    done = rl("run", "-d", "--rm", "--network", "none", image, "no-such-command", check=False)
-    assert (done.returncode, done.stdout) == (127, "")
-    assert "no-such-command" in done.stderr
-    assert rl.out("ps", "-aq") == ""
-
-
-def test_detached_holds_none_of_the_callers_pipes(rl: Rootless, image: str) -> None:
-    reader, writer = os.pipe()
-    os.set_inheritable(writer, True)
-    rl("run", "-d", "--network", "none", image, "sleep", "60", close_fds=False)
-    os.close(writer)
-    finished = threading.Event()
-
-    def read() -> None:
-        os.read(reader, 1)
-        finished.set()
-
-    threading.Thread(target=read, daemon=True).start()
-    assert finished.wait(5), "the monitor keeps the caller's pipe open"
-    os.close(reader)
-
-
-def test_monitor_is_lean(rl: Rootless, image: str) -> None:
-    rl("run", "-d", "--name", "lean", "--network", "none", image, "sleep", "60")
-    monitor = rl.inspect("lean")["State"]["ConmonPid"]
-
-    def is_lean() -> bool:
-        return b"lean.py" in Path(f"/proc/{monitor}/cmdline").read_bytes()
-
-    wait_until(is_lean)
-    assert "sqlite" not in Path(f"/proc/{monitor}/maps").read_text()
-
-
-def test_removed_at_its_end(rl: Rootless, image: str) -> None:
-    rl("run", "-d", "--rm", "--name", "short", "--network", "none", image, "true")
-    wait_until(lambda: rl.out("ps", "-aq") == "", what="the removal")
 
 
 def test_published_port_answers_and_a_busy_one_is_refused(rl: Rootless, image: str) -> None:
