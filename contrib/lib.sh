@@ -68,7 +68,7 @@ as_user() {
     mapfile -t kept < <(env | grep -E '^(PIP_|SSL_CERT_|(https?|no|all)_proxy=|(HTTPS?|NO|ALL)_PROXY=)')
     setpriv --reuid="$uid" --regid="$(id -g "$name")" --init-groups env -i "${kept[@]}" HOME="$home" USER="$name" LOGNAME="$name" \
         SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" CI="${CI:-}" XDG_RUNTIME_DIR="/run/user/$uid" \
-        ROOTLESS_TEST_FILESYSTEMS="${ROOTLESS_TEST_FILESYSTEMS:-}" ROOTLESS_TEST_VM="${ROOTLESS_TEST_VM:-}" PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin "$@"
+        ROOTLESS_TEST_FILESYSTEMS="${ROOTLESS_TEST_FILESYSTEMS:-}" ROOTLESS_TEST_CGROUP="${ROOTLESS_TEST_CGROUP:-}" ROOTLESS_TEST_VM="${ROOTLESS_TEST_VM:-}" PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin "$@"
 }
 
 # make_user NAME: there is such an ordinary user.

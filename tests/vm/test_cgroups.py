@@ -1,4 +1,4 @@
-"""Control groups of a real systemd: limits from a login session, in a slice, in a delegated service, without delegation."""
+"""Control groups of a real systemd: limits from a login session, in a slice, in a delegated service, without any."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ rootless load -q -i busybox.tar > /dev/null
 rootless run -d --name plain --network none busybox sleep 1000 > /dev/null
 echo plain "$(rootless inspect plain --format '{{{{.State.CgroupPath}}}}|{{{{.HostConfig.CgroupManager}}}}')"
 rootless rm -f -t 0 plain > /dev/null
-rootless run -d --name c --network none -m 64m --memory-reservation 32m --pids-limit 50 --cpus 0.5 busybox sleep 1000 > /dev/null
+limits="-m 64m --memory-reservation 32m --pids-limit 50 --cpus 0.5"
+rootless run -d --name c --network none $limits busybox sleep 1000 > /dev/null
 echo group "$(rootless inspect c --format '{{{{.State.CgroupPath}}}}|{{{{.HostConfig.CgroupManager}}}}')"
 show memory memory.max
 show low memory.low
@@ -35,9 +36,10 @@ rootless unpause c > /dev/null
 rootless stats --no-stream --format json c > stats
 echo stats $(cat stats)
 rootless rm -f -t 0 c > /dev/null
-rootless run --name oom --network none -m 20m --memory-swap 20m busybox sh -c 'head -c 60000000 /dev/zero | tail' > /dev/null 2>&1
+limits="-m 20m --memory-swap 20m --network none"
+rootless run --name oom $limits busybox sh -c 'head -c 60000000 /dev/zero | tail' > /dev/null 2>&1
 echo oom "$(rootless inspect oom --format '{{{{.State.OOMKilled}}}}')"
-rootless run --name oom2 --network none -m 20m --memory-swap 20m busybox tail /dev/zero > /dev/null 2>&1
+rootless run --name oom2 $limits busybox tail /dev/zero > /dev/null 2>&1
 echo oom2 $? "$(rootless inspect oom2 --format '{{{{.State.OOMKilled}}}} {{{{.State.ExitCode}}}}')"
 rootless rm oom oom2 > /dev/null
 rootless run --rm --network none --cgroup-parent made.slice busybox cat /proc/self/cgroup > /dev/null; echo slice $?
@@ -45,7 +47,8 @@ rootless run -d --name c --network none --cgroup-parent made.slice busybox sleep
 echo parent "$(rootless inspect c --format '{{{{.State.CgroupPath}}}}')"
 rootless rm -f -t 0 c > /dev/null
 sleep 1
-echo left $(systemctl --user list-units --all --plain --no-legend 'rootless-*' | wc -l) $(find /sys/fs/cgroup -name 'rootless-*' | wc -l)
+units=$(systemctl --user list-units --all --plain --no-legend 'rootless-*' | wc -l)
+echo left $units $(find /sys/fs/cgroup -name 'rootless-*' | wc -l)
 """
 IN_A_SERVICE = """\
 cat > inside <<'INSIDE'
