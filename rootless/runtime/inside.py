@@ -16,6 +16,7 @@ from rootless.kernel.files import (
 )
 
 _MOST_LINKS = 40  # as many as the kernel follows
+_FOREIGN = "the directory belongs to a user who has no id in the container, so nothing can be made in it"
 
 
 def open_inside(root: int, path: str, no_links: bool = False, same_mount: bool = False) -> int:
@@ -45,7 +46,8 @@ def mount_point(root: int, path: str, directory: bool, no_links: bool = False) -
             what = "part of that path is a symbolic link in the image"
         else:
             what = os.strerror(error.errno or 0)
-        raise ImageError(f"making the mount point {path}: {what}") from None
+        hint = _FOREIGN if error.errno in (errno.EACCES, errno.EPERM, errno.EOVERFLOW) else None
+        raise ImageError(f"making the mount point {path}: {what}", hint) from None
 
 
 def _make(root: int, path: str, directory: bool, no_links: bool) -> int:

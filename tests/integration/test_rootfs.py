@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -86,6 +87,14 @@ def test_an_overlay_leaves_the_directory_as_it_is(rl: Rootless, tree: Path, tmp_
     assert rl.out("run", "--rm", *NONE, "committed:overlay") == "new\nhi"
     rl("rmi", "committed:overlay")
     tree.chmod(0o755)
+
+
+@pytest.mark.skipif(not os.path.isdir("/usr/local/etc"), reason="no directory of root's has an etc in it here")
+def test_an_overlay_on_files_of_real_root_cannot_change_them(rl: Rootless) -> None:
+    done = rl("run", "--rm", *NONE, "--rootfs", "/usr/local:O", "true", check=False)
+    assert done.returncode == 125
+    assert "making the mount point /etc/" in done.stderr
+    assert "hint: the directory belongs to a user who has no id in the container" in done.stderr
 
 
 def test_an_overlay_needs_a_driver_that_makes_some(rl: Rootless, tree: Path) -> None:
