@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rootless.engine.logs.files import FileSource
 from rootless.engine.logs.formats import Entry, entries, parse
+from rootless.engine.monitor import rotation
 from rootless.engine.monitor.json_log import encoder
 from rootless.engine.monitor.logfile import LogFile, encode_cri, stamp
 from rootless.engine.monitor.rotation import RotatingLog
@@ -210,6 +211,58 @@ def test_whatever_takes_the_place_of_a_log_harms_nobody(harm: Callable[[Path], N
     os.close(log.fd)
 
 
+def test_a_log_that_somebody_else_rotates_is_gone_on_with_under_its_name(tmp_path: Path) -> None:
+    log, path = rotating(str(tmp_path), encode_cri, 200, 2)
+    log.write(b"stdout", b"".join(b"%d\n" % number for number in range(7)))
+    older = Path(f"{path}.1").read_bytes()
+    os.rename(path, tmp_path / "archived")
+    Path(path).touch()
+    for number in range(7, 11):
+        log.write(b"stdout", b"%d\n" % number)
+    assert Path(f"{path}.1").read_bytes() == older, "what he has made is no older log of ours"
+    assert Path(path).read_bytes().endswith(b" 10\n")
+    os.close(log.fd)
+
+
+def test_a_fifo_is_never_full(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    os.mkfifo(path)
+    fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    log = RotatingLog(fd, encode_cri, str(path), 100, 3)
+    for number in range(20):
+        log.write(b"stdout", b"%d\n" % number)
+    assert os.listdir(tmp_path) == ["log"]
+    assert len(os.read(fd, 1 << 16).splitlines()) == 20
+    os.close(fd)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_there_is_a_log_of_the_name_at_every_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Where the file system has hard links; without them there is one again a moment later."""
+    log, path = rotating(str(tmp_path), encode_cri, 200, 4)
+    place, placed = rotation._place, []
+
+    def look(old: str, new: str, copied: bool) -> None:
+        place(old, new, copied)
+        placed.append(os.path.exists(path))
+
+    def refuse(old: str, new: str) -> None:
+        raise PermissionError(1, "no hard links here")
+
+    monkeypatch.setattr(rotation, "_place", look)
+    if not links:
+        monkeypatch.setattr(rotation.os, "link", refuse)
+    log.write(b"stdout", b"".join(b"%d\n" % number for number in range(18)))
+    assert all(placed) == links
+    assert len(placed) >= 5
+    files = [tmp_path / name for name in ("log", "log.1", "log.2", "log.3")]
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600] * 4
+    assert all(file.stat().st_nlink == 1 for file in files)
+    os.close(log.fd)
+
+
 def test_a_log_that_can_go_nowhere_grows(tmp_path: Path) -> None:
     log, path = rotating(str(tmp_path), encode_cri, 200, 3)
     (tmp_path / "log.1").mkdir()
@@ -265,6 +318,7 @@ def test_a_rotation_that_a_kill_has_interrupted_is_read_and_gone_on_with(tmp_pat
     found = read()
     assert found == list(range(found[0], 75))
     assert found[0] < 45
+    assert not os.path.exists(f"{path}.rotating")
     os.close(log.fd)
 
 
