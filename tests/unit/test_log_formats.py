@@ -253,7 +253,7 @@ def test_there_is_a_log_of_the_name_at_every_moment(
 
     monkeypatch.setattr(rotation, "_place", look)
     if not links:
-        monkeypatch.setattr(rotation.os, "link", refuse)
+        monkeypatch.setattr("posix.link", refuse)
     log.write(b"stdout", b"".join(b"%d\n" % number for number in range(18)))
     assert all(placed) == links
     assert len(placed) >= 5

@@ -1,0 +1,130 @@
+"""What is told of a container by its row, its processes and its locks, and who may change that; nothing runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rootless.engine import cleanup, records, recover, stopping
+from rootless.engine.records import Container
+from rootless.engine.restart import end
+from rootless.errors import ConflictError
+from rootless.kernel.pidfd import realm, start_time
+from storage.store import Store
+from tests.support.command import wait_until
+
+ID = "a" * 64
+ELSEWHERE = "another-boot/1/1"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "root"), str(tmp_path / "run"), None)
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def container(store: Store, **columns: object) -> Container:
+    """A row in the store, with its run directory."""
+    values = {
+        "id": ID, "name": "c", "image_id": "i", "image_name": "i", "created": 1.0, "request": "{}", "command": "",
+        "ports": "[]", "labels": "{}", "driver": "vfs", "network": "{}", **columns,
+    }  # fmt: skip
+    records.insert(store.db, values, [], {})
+    cleanup.make_run_directory(store, ID)
+    return records.find(store.db, "c")
+
+
+def monitored_by(pid: int) -> dict[str, object]:
+    return {"monitor_pid": pid, "monitor_start": start_time(pid) or 0, "boot_id": realm()}
+
+
+# Processes
+
+
+def test_a_process_is_known_by_its_number_its_start_and_its_realm(sleeper: subprocess.Popen[bytes]) -> None:
+    start = start_time(sleeper.pid) or 0
+    assert recover.lives(sleeper.pid, start, realm())
+    assert not recover.lives(sleeper.pid, start + 1, realm())
+    assert not recover.lives(sleeper.pid, start, ELSEWHERE)
+    assert not recover.lives(0, start, realm())
+
+
+def test_one_that_only_waits_to_be_reaped_does_not_live(sleeper: subprocess.Popen[bytes]) -> None:
+    start = start_time(sleeper.pid) or 0
+    sleeper.kill()
+    wait_until(lambda: recover.condition(sleeper.pid, start, realm()) == "Z")
+    assert not recover.lives(sleeper.pid, start, realm())
+
+
+def test_what_cannot_be_seen_from_here_is_said(store: Store) -> None:
+    row = container(store, state=records.RUNNING, monitor_pid=7, monitor_start=7, boot_id=ELSEWHERE)
+    with pytest.raises(ConflictError, match="on another machine"):
+        recover.need_here(row, "stopping")
+    row.boot_id = realm()
+    recover.need_here(row, "stopping")
+
+
+# The end of a pause between two lives
+
+
+def test_who_ends_a_pause_takes_the_row_and_tells_whoever_waits(store: Store, sleeper: subprocess.Popen[bytes]) -> None:
+    row = container(store, state=records.RESTARTING, exit_code=3, restart="always", **monitored_by(sleeper.pid))
+    assert end(store, row)
+    assert sleeper.wait(10) == -signal.SIGTERM
+    found = records.find(store.db, "c")
+    assert (found.state, found.exit_code, found.stopped, found.monitor_pid) == (records.EXITED, 3, 1, 0)
+
+
+def test_who_is_late_to_end_a_pause_does_nothing(store: Store, sleeper: subprocess.Popen[bytes]) -> None:
+    row = container(store, state=records.RESTARTING, restart="always", **monitored_by(sleeper.pid))
+    records.update(store.db, ID, state=records.EXITED)  # its monitor starts it
+    assert not end(store, row)
+    found = records.find(store.db, "c")
+    assert (found.stopped, found.monitor_pid) == (0, sleeper.pid)
+    assert sleeper.poll() is None
+
+
+def test_one_that_was_to_be_removed_at_its_end_is_removed(store: Store, sleeper: subprocess.Popen[bytes]) -> None:
+    row = container(store, state=records.RESTARTING, restart="on-failure", auto_remove=1, **monitored_by(sleeper.pid))
+    assert end(store, row)
+    assert records.get(store.db, ID) is None
+
+
+# Who is stopping it
+
+
+def test_it_is_stopping_as_long_as_one_of_several_is_at_it(store: Store) -> None:
+    row = container(store, state=records.STOPPING, **monitored_by(os.getpid()))
+    claims = [stopping.claim(store, ID) for _ in range(2)]
+    assert min(claims) >= 0
+    for claim in claims:
+        assert recover.refresh(store, row).state == records.STOPPING
+        os.close(claim)
+    assert recover.refresh(store, row).state == records.RUNNING
+    assert records.find(store.db, "c").state == records.RUNNING
+
+
+def test_mending_is_up_to_whoever_comes_first(store: Store) -> None:
+    row = container(store, state=records.STOPPING, **monitored_by(os.getpid()))
+    os.close(stopping.claim(store, ID))
+    records.update(store.db, ID, state=records.EXITED, monitor_pid=0)
+    assert not stopping.mend(store, row)
+    assert records.find(store.db, "c").state == records.EXITED
+
+
+def test_nothing_is_locked_behind_a_link(store: Store, tmp_path: Path) -> None:
+    container(store, state=records.STOPPING)
+    (Path(cleanup.run_directory(store, ID)) / "stopping").symlink_to(tmp_path / "elsewhere")
+    assert stopping.claim(store, ID) == -1
+    assert not (tmp_path / "elsewhere").exists()
