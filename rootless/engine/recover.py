@@ -170,6 +170,7 @@ def _tell_death(store: Store, container: Container) -> None:
     from rootless.engine.events import container_event
 
     container_event(store, container, "died", exit=_KILLED)
+    container_event(store, container, "cleanup")
 
 
 def _look_again(store: Store, container: Container) -> bool:

@@ -33,5 +33,5 @@ def rename(store: Store, reference: str, name: str) -> None:
         raise name_taken(store.db, name, doing) from None
     if done.rowcount != 1:
         raise NotFoundError(f"{doing}: it is being removed", "`rootless ps -a` lists what there is")
-    container.name = name
-    container_event(store, container, "rename")
+    old, container.name = container.name, name
+    container_event(store, container, "rename", oldName=old)

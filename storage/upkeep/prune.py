@@ -28,5 +28,6 @@ def prune_images(store: Store, filters: Iterable[str] = (), all_unused: bool = F
     for image in pruned:
         for name in image.names:
             emit(store, "image", "untag", image.id, name)
-        emit(store, "image", "remove", image.id, image.names[0] if image.names else "")
+        for action in ("remove", "prune"):
+            emit(store, "image", action, image.id, image.names[0] if image.names else "")
     return [image.id for image in pruned]

@@ -32,11 +32,11 @@ def since() -> float:
 def test_a_container_that_is_run_and_removed(rl: Rootless, image: str, since: float) -> None:
     assert rl("run", "--rm", "--label", "a=b", "--network", "none", image, "sh", "-c", "exit 3", check=False).returncode
     found = told(rl, since, "--filter", "type=container")
-    assert [event["Status"] for event in found] == ["create", "start", "attach", "died", "remove"]
+    assert [event["Status"] for event in found] == ["create", "start", "attach", "died", "cleanup", "remove"]
     (identity,) = {event["ID"] for event in found}
     assert len(identity) == 64
     assert all(event["Image"] == image and event["Attributes"] == {"a": "b"} for event in found)
-    assert [event.get("ContainerExitCode") for event in found] == [None, None, None, 3, None]
+    assert [event.get("ContainerExitCode") for event in found] == [None, None, None, 3, None, None]
 
 
 def test_a_container_in_the_background(rl: Rootless, image: str, since: float) -> None:
@@ -51,7 +51,7 @@ def test_a_container_in_the_background(rl: Rootless, image: str, since: float) -
     rl("rm", "c")
     assert actions(rl, since, "--filter", "container=c") == [
         *("create", "start", "exec", "exec_died", "exec", "exec_died", "kill"),
-        *("died", "stop", "start", "restart", "died", "stop", "export", "remove"),
+        *("died", "cleanup", "stop", "start", "restart", "died", "cleanup", "stop", "export", "remove"),
     ]
     assert [event["Attributes"] for event in told(rl, since, "--filter", "event=kill")] == [{"signal": "28"}]
 
@@ -71,8 +71,10 @@ def test_a_program_that_is_not_there_never_starts(rl: Rootless, image: str, sinc
 
 def test_a_restart_policy_is_told(rl: Rootless, image: str, since: float) -> None:
     rl("run", "-d", "--name", "c", "--restart", "on-failure:1", "--network", "none", image, "false")
-    wait_until(lambda: actions(rl, since).count("died") == 2)
-    assert actions(rl, since, "--filter", "container=c") == ["create", "start", "died", "start", "restart", "died"]
+    wait_until(lambda: actions(rl, since).count("cleanup") == 1)
+    assert actions(rl, since, "--filter", "container=c") == [
+        *("create", "start", "died", "start", "restart", "died", "cleanup"),
+    ]
 
 
 def test_images_and_volumes(rl: Rootless, image: str, since: float, tmp_path: Path) -> None:
@@ -106,8 +108,23 @@ def test_what_prune_removes(fresh: Rootless, since: float) -> None:
     fresh("import", "-q", *tarball(fresh.place), "localhost/one:1")
     fresh("image", "prune", "-af")
     found = told(fresh, since, "--filter", "type=image")
-    assert [event["Status"] for event in found] == ["import", "untag", "remove"]
+    assert [event["Status"] for event in found] == ["import", "untag", "remove", "prune"]
     assert {event["Name"] for event in found} == {"localhost/one:1"}
+
+
+def test_copies_new_names_and_pruned_containers(rl: Rootless, image: str, since: float, tmp_path: Path) -> None:
+    rl("create", "--name", "old", "--network", "none", image, "true")
+    rl("create", "--name", "other", "--network", "none", image, "true")
+    rl("cp", "old:/etc", str(tmp_path / "etc"))
+    rl("cp", "old:/etc", "other:/copied")
+    rl("cp", "old:/etc", "old:/copied")
+    rl("rename", "old", "new")
+    (renamed,) = told(rl, since, "--filter", "event=rename")
+    assert (renamed["Name"], renamed["Attributes"]) == ("new", {"oldName": "old"})
+    assert [event["Name"] for event in told(rl, since, "--filter", "event=copy")] == ["old", "old", "other", "old"]
+    rl("container", "prune", "--force")
+    pruned = told(rl, since, "--filter", "event=prune")
+    assert sorted((event["Type"], event["Name"]) for event in pruned) == [("container", "new"), ("container", "other")]
 
 
 def tarball(place: Path) -> list[str]:

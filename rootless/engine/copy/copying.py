@@ -21,6 +21,7 @@ from rootless.engine.copy.inside import End, Inside
 from rootless.engine.copy.pack import Packer
 from rootless.engine.copy.place import Place, open_place
 from rootless.engine.copy.unpack import Unpacker
+from rootless.engine.events import container_event
 from rootless.errors import NotFoundError, RootlessError, UsageError
 from rootless.kernel.userns import Child
 from storage import compress
@@ -51,6 +52,7 @@ def copy(store: Store, source: End, target: End, tell: Tell, to_user: bool = Tru
             _tell_skipped(
                 inside.spawn(_within, -1, path, inside.path, base, owner, overwrite, doing).result(), doing, tell
             )
+            container_event(store, inside.container, "copy")
             return
         reading = None if source.container is None else Inside(store, source, False, stack, doing)
         writing = None if target.container is None else Inside(store, target, True, stack, doing)
@@ -67,6 +69,9 @@ def copy(store: Store, source: End, target: End, tell: Tell, to_user: bool = Tru
         else:
             skipped = _through_a_pipe(store, source, target, reading, writing, to_user, overwrite, doing)
     _tell_skipped(skipped, doing, tell)
+    for end in (reading, writing):
+        if end is not None:
+            container_event(store, end.container, "copy")
 
 
 def _tell_skipped(skipped: int, doing: str, tell: Tell) -> None:

@@ -57,6 +57,7 @@ class Inside:
         if not container.alive:
             container = self._lock(container, writes or not container.started, doing)
         config = read_config(store.layout.container(container.id))
+        self.container = container
         self.user: str = loads(container.request).get("user") or ""
         self._directory = os.fsencode(config["process"]["cwd"] or "/")
         self.path = self.resolve(end.path)

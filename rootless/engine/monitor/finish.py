@@ -43,7 +43,7 @@ def finish(state: dict[str, Any], code: int, store: Store | None = None) -> None
     if state["auto_remove"] and not state["policy"] and not state["renew"]:
         container = records.get(store.db, container_id)
         if container is not None:
-            container_event(store, container, "died", exit=code)
+            _tell_end(store, container, code, oom_killed)
         _remove(store, state)
         return
     changes: dict[str, Any] = {"exit_code": code, "finished": time.time(), "pid": 0, "pid_start": 0}
@@ -56,15 +56,23 @@ def finish(state: dict[str, Any], code: int, store: Store | None = None) -> None
         if state["pause"] is not None:
             changes["state"] = records.RESTARTING
         elif state["auto_remove"]:
-            container_event(store, container, "died", exit=code)
+            _tell_end(store, container, code, oom_killed)
             _remove(store, state)
             return
         else:
             changes |= {"state": records.EXITED, "monitor_pid": 0, "monitor_start": 0}
         if cleanup.record_end(store, container, changes):
             break  # else `stop` has just changed the state
-    container_event(store, container, "died", exit=code)
+    _tell_end(store, container, code, oom_killed, again=state["pause"] is not None)
     step("recorded")
+
+
+def _tell_end(store: Store, container: Container, code: int, oom_killed: int, again: bool = False) -> None:
+    if oom_killed:
+        container_event(store, container, "oom")
+    container_event(store, container, "died", exit=code)
+    if not again:
+        container_event(store, container, "cleanup")
 
 
 def _pause(container: Container, state: dict[str, Any], code: int) -> float | None:
