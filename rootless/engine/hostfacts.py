@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from rootless.kernel import cgroups as groups
+
 
 class Mount(NamedTuple):
     """A line of /proc/self/mountinfo."""
@@ -19,7 +21,7 @@ class Mount(NamedTuple):
 class Cgroups(NamedTuple):
     """`version` is "v2", "v1" (also the mixture with a unified hierarchy beside it) or "none". `ours` is the directory
     in which this process is (version 2), or None where it cannot be seen; `controllers` may be used below `delegated`,
-    a directory that we may write."""
+    a directory that is ours or our systemd's."""
 
     version: str
     ours: Path | None
@@ -77,34 +79,19 @@ def existing_ancestor(path: str) -> str:
 
 
 def cgroups() -> Cgroups:
-    """The version of control groups here, our own one, and what may be limited in it."""
-    unified = Path("/sys/fs/cgroup")
-    is_v2 = (unified / "cgroup.controllers").exists()
-    if not is_v2:
-        version = "v1" if any(mount.fstype == "cgroup" for mount in mounts()) else "none"
-        return Cgroups(version, None, None, _writable_v1())
-    own = next((line[3:] for line in read("/proc/self/cgroup").splitlines() if line.startswith("0::")), "/")
-    ours = unified / own.lstrip("/")
-    if ".." in ours.parts or not ours.is_dir():
-        return Cgroups("v2", None, None, ())
-    candidates = [
-        unified / f"user.slice/user-{os.getuid()}.slice/user@{os.getuid()}.service",
-        *[place for place in (ours, *ours.parents) if place.is_relative_to(unified)],
-    ]
-    for place in candidates:
-        if os.access(place / "cgroup.procs", os.W_OK) and os.access(place / "cgroup.subtree_control", os.W_OK):
-            return Cgroups("v2", ours, place, tuple(sorted(read(place / "cgroup.controllers").split())))
-    return Cgroups("v2", ours, None, ())
-
-
-def _writable_v1() -> tuple[str, ...]:
-    found = []
-    for line in read("/proc/self/cgroup").splitlines():
-        _, names, path = line.split(":", 2)
-        for name in names.split(","):
-            if name and not name.startswith("name=") and os.access(f"/sys/fs/cgroup/{name}{path}", os.W_OK):
-                found.append(name)
-    return tuple(sorted(found))
+    """The version of control groups here, our own one, and what may be limited: below it, or by the user's systemd."""
+    place, ours = groups.mounted(), groups.directory_of()
+    is_v1 = any(mount.fstype == "cgroup" for mount in mounts())
+    version = "v2" if place is not None else "none"
+    if is_v1 and (place is None or not os.path.exists("/sys/fs/cgroup/cgroup.controllers")):
+        version = "v1"
+    delegated = groups.delegated(ours)
+    if not delegated and place is not None:
+        of_systemd = f"{place[0]}/user.slice/user-{os.getuid()}.slice/user@{os.getuid()}.service"
+        if all(os.access(f"{of_systemd}/{name}", os.W_OK) for name in ("cgroup.procs", "cgroup.subtree_control")):
+            delegated = of_systemd
+    controllers = sorted(read(f"{delegated}/cgroup.controllers").split()) if delegated else []
+    return Cgroups(version, Path(ours) if ours else None, Path(delegated) if delegated else None, tuple(controllers))
 
 
 def outer_container() -> str | None:

@@ -27,9 +27,6 @@ def check_cgroups() -> Iterator[Finding]:
     elif found.version == "v2":
         yield Finding("control groups", WARNING, f"v2, nothing delegated to us: {only_limits}", _delegate())
     elif found.version == "v1":
-        if found.controllers:
-            yield Finding("control groups", OK, f"v1, ours to write: {', '.join(found.controllers)}")
-            return
         mend = ("boot the host around this container with control groups v2",) if outer_container() else _unified()
         yield Finding("control groups", WARNING, f"v1, which users cannot have delegated: {only_limits}", mend)
     else:
