@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rootless.cli.output import compact_size
-from rootless.engine.disk_usage import Kind, measure
+from rootless.engine.upkeep.disk_usage import Kind, measure
 from storage.drivers.sizes import ALL, sizes_of, tree_size
 from storage.store import Store
 from storage.upkeep.disk_usage import image_space, interrupted_downloads, kept_blobs, layer_space

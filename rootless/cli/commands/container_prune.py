@@ -9,7 +9,7 @@ from rootless.cli.output import lines
 from rootless.cli.prune_filters import check
 from rootless.cli.questions import agreed
 from rootless.cli.settings import Settings
-from rootless.engine.prune import prune_containers
+from rootless.engine.upkeep.prune import prune_containers
 
 
 def command(settings: Settings, opts: Opts) -> int:

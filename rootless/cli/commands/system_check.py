@@ -9,7 +9,7 @@ from rootless.cli.options import Opts
 from rootless.cli.output import pretty_json, printable, short, write
 from rootless.cli.settings import Settings
 from rootless.cli.times import seconds_of
-from rootless.engine.check import check, repair
+from rootless.engine.upkeep.check import check, repair
 from rootless.errors import UsageError
 from storage.upkeep.check import BLOB, IMAGE, LAYER, Checked, Damage
 

@@ -9,7 +9,7 @@ from rootless.cli.failures import warn
 from rootless.cli.options import Opts
 from rootless.cli.output import compact_size, human_duration, pretty_json, short, table, write
 from rootless.cli.settings import Settings
-from rootless.engine.disk_usage import Kind, Usage, measure
+from rootless.engine.upkeep.disk_usage import Kind, Usage, measure
 from rootless.errors import UsageError
 from rootless.jsontext import loads
 

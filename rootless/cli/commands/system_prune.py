@@ -10,7 +10,7 @@ from rootless.cli.prune_filters import check
 from rootless.cli.questions import agreed
 from rootless.cli.settings import Settings
 from rootless.cli.volumes import volume_filter
-from rootless.engine.prune import Pruned, prune_containers, prune_volumes
+from rootless.engine.upkeep.prune import Pruned, prune_containers, prune_volumes
 from storage.images.filters import split_filters
 from storage.upkeep.garbage import collect_garbage
 from storage.upkeep.prune import prune_images

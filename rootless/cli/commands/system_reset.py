@@ -6,7 +6,7 @@ from rootless.cli.failures import warn
 from rootless.cli.options import Opts
 from rootless.cli.questions import agreed
 from rootless.cli.settings import Settings
-from rootless.engine.reset import look, reset
+from rootless.engine.upkeep.reset import look, reset
 
 
 def command(settings: Settings, opts: Opts) -> int:
