@@ -149,14 +149,19 @@ def _suits(container: Container, verb: str) -> bool:
     """Whether the verb has something to do with a container that nobody has named."""
     state = container.state
     if verb == "stop":
-        return container.up and state != "paused"
+        return (container.up or _is_starting_again(container)) and state != "paused"
     if verb == "kill":
-        return container.up and not container.waits
+        return (container.up or _is_starting_again(container)) and not container.waits
     if verb == "init":
         return not container.up and not container.monitor_pid
     if verb == "pause":
         return state == "running"
     return verb != "unpause" or state == "paused"
+
+
+def _is_starting_again(container: Container) -> bool:
+    """Whether its policy is starting it in this moment, when its row says that it has ended."""
+    return bool(container.restart and container.monitor_pid) and container.state == "exited"
 
 
 def _read_cidfile(path: str) -> str:

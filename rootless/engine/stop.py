@@ -98,6 +98,8 @@ def kill(store: Store, reference: str, signal: str = "KILL") -> None:
     """
     number = parse_signal(signal)
     container = find(store, reference)
+    if not container.alive:
+        container = settled(store, container)  # its policy may be starting it in this moment
     if container.restart and (container.alive or container.state == records.RESTARTING):
         from rootless.engine.restart import end, ends_policy
 

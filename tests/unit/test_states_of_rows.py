@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from rootless.cli.selection import _suits
 from rootless.engine import cleanup, records, recover, stopping
 from rootless.engine.records import Container
 from rootless.engine.restart import end
+from rootless.engine.stop import kill
 from rootless.errors import ConflictError
 from rootless.kernel.pidfd import realm, start_time
 from storage.store import Store
@@ -99,6 +102,40 @@ def test_one_that_was_to_be_removed_at_its_end_is_removed(store: Store, sleeper:
     row = container(store, state=records.RESTARTING, restart="on-failure", auto_remove=1, **monitored_by(sleeper.pid))
     assert end(store, row)
     assert records.get(store.db, ID) is None
+
+
+def test_kill_waits_for_a_start_that_its_policy_makes_in_this_moment(
+    store: Store, sleeper: subprocess.Popen[bytes]
+) -> None:
+    container(store, state=records.EXITED, restart="always", **monitored_by(os.getpid()))
+
+    def start() -> None:
+        other = Store(store.root, store.runroot, None)
+        pid, begun = sleeper.pid, start_time(sleeper.pid) or 0
+        records.update(other.db, ID, state=records.RUNNING, pid=pid, pid_start=begun, started=1.0)
+
+    later = threading.Timer(0.2, start)
+    later.start()
+    kill(store, "c", "TERM")
+    later.join()
+    assert sleeper.wait(10) == -signal.SIGTERM
+    assert records.find(store.db, "c").stopped == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "stopped", "killed"),
+    [
+        ({"state": records.EXITED, "restart": "always"}, True, True),
+        ({"state": records.EXITED, "restart": ""}, False, False),
+        ({"state": records.RESTARTING, "restart": "always"}, True, True),
+        ({"state": records.RUNNING}, True, True),
+        ({"state": records.PAUSED}, False, True),
+        ({"state": records.INITIALIZED}, True, False),
+    ],
+)
+def test_whom_all_means(store: Store, columns: dict[str, object], stopped: bool, killed: bool) -> None:
+    row = container(store, **columns, **monitored_by(os.getpid()))
+    assert (_suits(row, "stop"), _suits(row, "kill")) == (stopped, killed)
 
 
 # Who is stopping it
