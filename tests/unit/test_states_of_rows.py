@@ -16,8 +16,9 @@ from rootless.engine import cleanup, records, recover, stopping
 from rootless.engine.records import Container
 from rootless.engine.restart import end
 from rootless.engine.stop import kill
-from rootless.errors import ConflictError
+from rootless.errors import ConflictError, NotFoundError
 from rootless.kernel.pidfd import realm, start_time
+from storage.event_log import EventLog
 from storage.store import Store
 from tests.support.command import wait_until
 
@@ -76,6 +77,62 @@ def test_what_cannot_be_seen_from_here_is_said(store: Store) -> None:
         recover.need_here(row, "stopping")
     row.boot_id = realm()
     recover.need_here(row, "stopping")
+
+
+# Monitors that have died without a word
+
+
+def dead() -> dict[str, object]:
+    """The columns of a row whose monitor was killed."""
+    return {"monitor_pid": os.getpid(), "monitor_start": 1, "boot_id": realm()}
+
+
+@pytest.mark.parametrize("state", [records.RUNNING, records.PAUSED, records.STOPPING, records.INITIALIZED])
+def test_what_a_dead_monitor_has_left_running_is_ended(
+    store: Store, sleeper: subprocess.Popen[bytes], state: str
+) -> None:
+    row = container(store, state=state, pid=sleeper.pid, pid_start=start_time(sleeper.pid) or 0, **dead())
+    found = recover.refresh(store, row)
+    assert sleeper.wait(10) == -signal.SIGKILL
+    assert (found.state, found.exit_code, found.pid, found.monitor_pid) == (records.EXITED, 137, 0, 0)
+    assert "its monitor was killed" in found.error
+    assert not Path(cleanup.run_directory(store, ID)).exists()
+    deaths = [event for event in EventLog(store.root).read() if event["action"] == "died"]
+    assert [event["exit"] for event in deaths] == [137]
+
+
+def test_what_waits_for_its_restart_ends_as_it_had_ended(store: Store) -> None:
+    row = container(store, state=records.RESTARTING, exit_code=3, **dead())
+    found = recover.refresh(store, row)
+    assert (found.state, found.exit_code, found.monitor_pid) == (records.EXITED, 3, 0)
+
+
+@pytest.mark.parametrize("columns", [{"state": records.RUNNING, "auto_remove": 1}, {"state": records.REMOVING}])
+def test_what_a_dead_process_was_to_remove_goes(store: Store, columns: dict[str, object]) -> None:
+    row = container(store, **columns, **dead())
+    with pytest.raises(NotFoundError):
+        recover.refresh(store, row)
+    assert records.get(store.db, ID) is None
+
+
+def test_what_ran_before_a_reboot_is_told(store: Store) -> None:
+    container(store, state=records.RUNNING, monitor_pid=7, monitor_start=7, boot_id=ELSEWHERE)
+    os.makedirs(store.layout.container(ID))
+    Path(store.layout.container(ID), "config.json").touch()
+    assert recover.find(store, "c").error == "the container was ended: the machine was restarted"
+
+
+def test_one_that_cannot_be_mended_holds_up_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    container(store, state=records.RUNNING, **dead())
+
+    def refuse(store: Store, container: Container, changes: object) -> bool:
+        raise PermissionError(13, "not now")
+
+    monkeypatch.setattr(cleanup, "record_end", refuse)
+    told: list[str] = []
+    assert [one.id for one in recover.refresh_all(store, told.append)] == [ID]
+    assert len(told) == 1
+    assert "cleaning up after c" in told[0]
 
 
 # The end of a pause between two lives
