@@ -94,6 +94,7 @@ def test_the_end_of_a_detached_command_is_an_event(box: Rootless) -> None:
     log = box.root / "events/log"
     told = ('"action":"exec_died"', f'"id":"{container}"', '"exit":3')
     wait_until(lambda: any(all(part in line for part in told) for line in log.read_text().splitlines()))
+    assert not list((box.runroot / "containers" / container).glob("exec-*")), "its file goes before that is told"
 
 
 def test_the_latest_container(box: Rootless) -> None:

@@ -75,3 +75,15 @@ def test_signals_that_are_not_meant_to_end_it_leave_the_policy() -> None:
     hup, kill, term, usr1 = 1, 9, 15, 10
     assert [ends_policy(container("always"), number, usr1) for number in (hup, kill, term, usr1)] == [0, 1, 1, 1]
     assert not ends_policy(container(""), kill, term)
+
+
+@pytest.mark.parametrize("number", [2, 3, 9, 15])
+def test_signals_that_are_meant_to_end_it_end_the_policy(number: int) -> None:
+    assert ends_policy(container("always"), number, 1)
+
+
+def test_a_health_check_may_have_it_started_again_without_a_policy_unless_a_user_has_ended_it() -> None:
+    assert pause_before(container(""), 0, 1, 0, renew=True) == 0.1
+    assert pause_before(container("on-failure:1", restarts=1), 0, 1, 0, renew=True) == 0.1
+    assert pause_before(container("", stopped=1), 0, 1, 0, renew=True) is None
+    assert pause_before(container(""), 1, 1, 0) is None
