@@ -7,10 +7,19 @@ import json
 import pytest
 
 from tests.support.vm import Machine
-from tests.vm.test_power import AS_ALICE
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
 
+AS_ALICE = """\
+loginctl enable-linger alice
+until [ -S /run/user/1000/bus ]; do sleep 0.2; done
+cat > /tmp/work <<'WORK'
+export XDG_RUNTIME_DIR=/run/user/1000 PATH=$HOME/rootless/bin:$PATH
+cd
+{work}
+WORK
+runuser -l alice -c 'bash /tmp/work'
+"""
 # Each part prints `key value`.
 FROM_A_SESSION = """\
 show() {{ echo "$1" $(cat "/sys/fs/cgroup$(rootless inspect c --format '{{{{.State.CgroupPath}}}}')/$2"); }}
