@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rootless.engine.health.plan import for_image
-from rootless.engine.spec import parse_entrypoint
+from rootless.engine.spec.config import parse_entrypoint
 from rootless.errors import UsageError
 from rootless.jsontext import dumps, loads
 from rootless.kernel.fifos import open_to_read

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 
-from rootless.engine import defaults, networking, records, spec
+from rootless.engine import defaults, networking, records
 from rootless.engine.bundle import COPY_UP, write_config, write_new
 from rootless.engine.names import new_id
+from rootless.engine.spec.config import build
 from rootless.errors import ConflictError, NotFoundError, UsageError
 from rootless.faults import step
 from rootless.jsontext import dumps
@@ -108,15 +109,15 @@ def settle(store: Store, request: CreateRequest, starting: str = "") -> Draft:
     settings: dict[str, Any] = image.config.get("config") or {}
     draft = Draft(starting or new_id(), request, image)
     if request.env or request.env_file:
-        from rootless.engine.environment import resolve
+        from rootless.engine.spec.environment import resolve
 
         request.env, request.env_file = resolve(request.env, request.env_file), []
     if request.label_file:
-        from rootless.engine.environment import labels_of
+        from rootless.engine.spec.environment import labels_of
 
         request.label, request.label_file = labels_of(request.label_file) + request.label, []
     if request.secret:
-        from rootless.engine import secrets
+        from rootless.engine.spec import secrets
 
         draft.secrets = secrets.settle(store, request.secret)
     _inherit(request, settings)
@@ -138,7 +139,7 @@ def settle(store: Store, request: CreateRequest, starting: str = "") -> Draft:
         draft.inspected_mounts = planned.shown
         draft.volumes = planned.volumes
         draft.mounted = planned.layers
-    draft.config = spec.build(
+    draft.config = build(
         request,
         settings,
         hostname=draft.hostname,
@@ -174,7 +175,7 @@ def _check_words(request: CreateRequest) -> None:
 
         confine.check(request)
     if request.passwd_entry or request.group_entry or request.hostuser:
-        from rootless.engine import accounts
+        from rootless.engine.spec import accounts
 
         accounts.check(request)
 
@@ -366,7 +367,7 @@ def make_directory(store: Store, draft: Draft) -> int:
 
         prepare_images(store, store.layout, directory, draft.config["mounts"])
     if draft.secrets:
-        from rootless.engine import secrets
+        from rootless.engine.spec import secrets
 
         secrets.keep(directory, draft.secrets)
     held = write_config(directory, draft.config)

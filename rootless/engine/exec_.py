@@ -183,7 +183,7 @@ class Target:
         self.groups: str = config["annotations"].get(GROUPS, "")
         process = config["process"]
         if '"secret"' in container.request:
-            from rootless.engine import secrets
+            from rootless.engine.spec import secrets
 
             given = loads(container.request)["secret"]
             process = secrets.with_variables(process, store.layout.container(container.id), given)
@@ -195,7 +195,7 @@ class Target:
         self.seccomp = None
         self.keys_refused = False
         if not request.privileged:
-            from rootless.engine.seccomp import refuses_keys, seccomp_filter
+            from rootless.engine.spec.seccomp import refuses_keys, seccomp_filter
 
             self.seccomp = seccomp_filter(store, config)
             self.keys_refused = refuses_keys(config)
@@ -235,7 +235,7 @@ class Target:
 
 
 def _process(of_container: dict[str, Any], request: ExecRequest) -> dict[str, Any]:
-    from rootless.engine.spec import all_capabilities
+    from rootless.engine.spec.config import all_capabilities
 
     process = dict(of_container)
     process["args"] = request.command
@@ -246,7 +246,7 @@ def _process(of_container: dict[str, Any], request: ExecRequest) -> dict[str, An
         names = all_capabilities()
         process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), names)
     if request.env or request.env_file or request.tty:
-        from rootless.engine.environment import resolve
+        from rootless.engine.spec.environment import resolve
 
         lines = [*process["env"], *(["TERM=xterm"] if request.tty else []), *resolve(request.env, request.env_file)]
         process["env"] = [f"{name}={value}" for name, value in dict(line.split("=", 1) for line in lines).items()]

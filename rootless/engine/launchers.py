@@ -174,7 +174,7 @@ def existing_container(
 def _shared_namespaces(request: CreateRequest) -> int:
     if not (request.ipc or request.uts or request.cgroupns or request.pid):
         return 0
-    from rootless.engine.particulars import shared_namespaces
+    from rootless.engine.spec.particulars import shared_namespaces
 
     return shared_namespaces(request)
 

@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 
 from rootless.engine.request import CreateRequest
-from rootless.engine.spec import size_in_bytes
+from rootless.engine.spec.config import size_in_bytes
 from rootless.errors import UsageError
 
 _PERIOD = 100_000  # microseconds

@@ -121,7 +121,7 @@ class Starter:
         from rootless.engine import cleanup, records
         from rootless.engine.bundle import COPY_UP, GROUPS
         from rootless.engine.monitor.attach_server import listen
-        from rootless.engine.seccomp import refuses_keys, seccomp_filter
+        from rootless.engine.spec.seccomp import refuses_keys, seccomp_filter
         from storage.drivers import rootfs_plan
 
         store, launch = self.store, self._launch
@@ -144,7 +144,7 @@ class Starter:
             ready = ready_mounts(store, container_id, driver, plan["mounts"], copied.split("\n") if copied else [])
             plan["mounts"], self._claims, images = ready.mounts, ready.claims, ready.images
         if request.secret:
-            from rootless.engine import secrets
+            from rootless.engine.spec import secrets
 
             plan["mounts"] += secrets.mounts(container_dir, request.secret)
             plan["process"] = secrets.with_variables(config["process"], container_dir, request.secret)
@@ -167,7 +167,7 @@ class Starter:
             "groups": config["annotations"].get(GROUPS),
         }
         if request.needs_accounts:
-            from rootless.engine.accounts import accounts_plan
+            from rootless.engine.spec.accounts import accounts_plan
 
             message["accounts"] = accounts_plan(request)
         if request.init or request.init_path:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from rootless.engine.environment import expand, shape
-from rootless.engine.limits import rlimits
-from rootless.engine.particulars import parse_umask, split_device, sysctls
 from rootless.engine.request import CreateRequest
-from rootless.engine.secrets import mounts, parse_use
+from rootless.engine.spec.environment import expand, shape
+from rootless.engine.spec.particulars import parse_umask, split_device, sysctls
+from rootless.engine.spec.secrets import mounts, parse_use
+from rootless.engine.spec.ulimits import rlimits
 from rootless.errors import UsageError
 
 

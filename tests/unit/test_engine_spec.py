@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from rootless.engine import spec
 from rootless.engine.create import check_name
-from rootless.engine.environment import resolve
 from rootless.engine.names import generate
 from rootless.engine.networking import parse_mode
 from rootless.engine.request import CreateRequest
 from rootless.engine.signals import parse_signal, signal_name
+from rootless.engine.spec import config as spec
+from rootless.engine.spec.environment import resolve
 from rootless.engine.volumes.mount_words import parse_mount
 from rootless.engine.volumes.plan import as_oci, plan
 from rootless.engine.volumes.words import parse_tmpfs, parse_volume

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless.engine.spec import size_in_bytes
+from rootless.engine.spec.config import size_in_bytes
 from rootless.kernel.cgroups import path_of
 
 TYPE_CHECKING = False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rootless.engine.particulars import split_device
-from rootless.engine.secrets import parse_use
+from rootless.engine.spec.particulars import split_device
+from rootless.engine.spec.secrets import parse_use
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

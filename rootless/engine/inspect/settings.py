@@ -57,7 +57,7 @@ def process_settings(
     image = request.get("image_config", {})
     entrypoint = image.get("Entrypoint")
     if "entrypoint" in request:
-        from rootless.engine.spec import parse_entrypoint
+        from rootless.engine.spec.config import parse_entrypoint
 
         entrypoint = parse_entrypoint(request["entrypoint"])
     command = request.get("command") or (None if "entrypoint" in request else image.get("Cmd"))
@@ -169,7 +169,7 @@ def host_settings(
 def _shm_size(asked: str | None) -> int:
     if not asked:
         return DEFAULT_SHM_SIZE
-    from rootless.engine.spec import size_in_bytes
+    from rootless.engine.spec.config import size_in_bytes
 
     return size_in_bytes(asked, "--shm-size")
 

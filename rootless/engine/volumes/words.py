@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.engine.spec import size_in_bytes
+from rootless.engine.spec.config import size_in_bytes
 from rootless.errors import NotFoundError, UsageError
 
 TYPE_CHECKING = False

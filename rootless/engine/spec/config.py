@@ -91,7 +91,7 @@ def environment(request: CreateRequest, image: Config, hostname: str) -> list[st
         name, _, value = line.partition("=")
         values[name] = value
     if request.shapes_environment:
-        from rootless.engine.environment import shape
+        from rootless.engine.spec.environment import shape
 
         shape(request, values)
     if request.http_proxy is not False:
@@ -204,7 +204,7 @@ def _absolute(path: str, where: str) -> str:
 def _rlimits(request: CreateRequest) -> list[dict[str, Any]]:
     if not request.ulimit:
         return []
-    from rootless.engine.limits import rlimits
+    from rootless.engine.spec.ulimits import rlimits
 
     return rlimits(request.ulimit)
 
@@ -340,7 +340,7 @@ def build(
         "annotations": {SECCOMP: security.seccomp} if security.seccomp else {},
     }
     if request.needs_particulars:
-        from rootless.engine.particulars import apply
+        from rootless.engine.spec.particulars import apply
 
         apply(request, config, mode)
     return config
