@@ -13,11 +13,14 @@ import pytest
 
 from rootless.cli.selection import _suits
 from rootless.engine import cleanup, records, recover, stopping
+from rootless.engine.bundle import hold
+from rootless.engine.exec_sessions import Session, sessions
 from rootless.engine.records import Container
 from rootless.engine.restart import end
 from rootless.engine.stop import kill
 from rootless.errors import ConflictError, NotFoundError
-from rootless.kernel.pidfd import realm, start_time
+from rootless.jsontext import loads
+from rootless.kernel.pidfd import boot_id, realm, start_time
 from storage.event_log import EventLog
 from storage.store import Store
 from tests.support.command import wait_until
@@ -42,7 +45,7 @@ def container(store: Store, **columns: object) -> Container:
     """A row in the store, with its run directory."""
     values = {
         "id": ID, "name": "c", "image_id": "i", "image_name": "i", "created": 1.0, "request": "{}", "command": "",
-        "ports": "[]", "labels": "{}", "driver": "vfs", "network": "{}", **columns,
+        "state": records.RUNNING, "ports": "[]", "labels": "{}", "driver": "vfs", "network": "{}", **columns,
     }  # fmt: skip
     records.insert(store.db, values, [], {})
     cleanup.make_run_directory(store, ID)
@@ -115,11 +118,18 @@ def test_what_a_dead_process_was_to_remove_goes(store: Store, columns: dict[str,
     assert records.get(store.db, ID) is None
 
 
-def test_what_ran_before_a_reboot_is_told(store: Store) -> None:
-    container(store, state=records.RUNNING, monitor_pid=7, monitor_start=7, boot_id=ELSEWHERE)
+@pytest.mark.parametrize("where", [ELSEWHERE, f"{boot_id()}/1/1"], ids=["machine", "namespace"])
+def test_one_of_another_realm_lives_as_long_as_somebody_holds_it(store: Store, where: str) -> None:
+    row = container(store, state=records.RUNNING, monitor_pid=7, monitor_start=7, boot_id=where)
+    assert recover.refresh(store, row).state == (records.EXITED if where == ELSEWHERE else records.RUNNING), "no files"
+    records.update(store.db, ID, state=records.RUNNING, monitor_pid=7, monitor_start=7, error="")
     os.makedirs(store.layout.container(ID))
-    Path(store.layout.container(ID), "config.json").touch()
-    assert recover.find(store, "c").error == "the container was ended: the machine was restarted"
+    Path(store.layout.container(ID), "config.json").write_text("{}")
+    held = hold(store.layout.container(ID))
+    assert recover.find(store, "c").state == records.RUNNING
+    os.close(held)
+    why = "the machine was restarted" if where == ELSEWHERE else "its monitor was killed"
+    assert recover.find(store, "c").error == f"the container was ended: {why}"
 
 
 def test_one_that_cannot_be_mended_holds_up_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,3 +232,30 @@ def test_nothing_is_locked_behind_a_link(store: Store, tmp_path: Path) -> None:
     (Path(cleanup.run_directory(store, ID)) / "stopping").symlink_to(tmp_path / "elsewhere")
     assert stopping.claim(store, ID) == -1
     assert not (tmp_path / "elsewhere").exists()
+
+
+# Commands at work
+
+
+def test_a_command_is_listed_from_its_start_to_its_end(store: Store) -> None:
+    row = container(store)
+    directory = Path(cleanup.run_directory(store, ID))
+    first, second = Session(store, row, {"Words": ["a"]}), Session(store, row, {})
+    os.utime(second.path, (1, 1))
+    assert sessions(store, ID) == [second.identity, first.identity], "by age"
+    assert sorted(os.listdir(directory)) == sorted(f"exec-{one.identity}" for one in (first, second))
+    assert len(first.identity) == 64
+    noted = loads(Path(first.path).read_text())
+    assert (noted["Words"], type(noted["Created"])) == (["a"], float)
+    second.forget()
+    assert sessions(store, ID) == [first.identity]
+    os.close(first.held)  # as where it was killed
+    assert (sessions(store, ID), os.listdir(directory)) == ([], [])
+
+
+def test_a_command_runs_also_where_that_cannot_be_noted(store: Store) -> None:
+    row = container(store)
+    cleanup.remove_run_directory(store, ID)
+    session = Session(store, row, {})
+    assert (session.path, sessions(store, ID)) == ("", [])
+    session.forget()
