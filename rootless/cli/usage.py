@@ -64,7 +64,7 @@ def _unknown_option(prefix: str, name: str, option: str, context: Any) -> UsageE
     # Compared without their dashes, which would make strangers alike; the first letter is seldom mistyped.
     alike = [name[2:] for name in names if name[:3] == option[:3]]
     close = get_close_matches(option[2:], alike, n=1, cutoff=0.65)
-    hint = f"did you mean --{close[0]}?" if close else f"see: {path} --help"
+    hint = instead(option) or (f"did you mean --{close[0]}?" if close else f"see: {path} --help")
     return UsageError(f"{prefix}unknown flag {option}", hint)
 
 

@@ -88,6 +88,7 @@ _TEXTS = (
     "health_interval",
     "health_log_destination",
     "health_on_failure",
+    "health_start_interval",
     "health_start_period",
     "health_startup_cmd",
     "health_startup_interval",
@@ -241,6 +242,7 @@ class CreateRequest:
         health_max_log_size: int | None
         health_on_failure: str | None
         health_retries: int | None
+        health_start_interval: str | None
         health_start_period: str | None
         health_startup_cmd: str | None
         health_startup_interval: str | None

@@ -159,7 +159,11 @@ def test_help_does_not_load_pydantic(rl: Rootless) -> None:
         (["ps", "--root", "/x"], "ps: --root stands before the command", "rootless --root ... ps"),
         (["rnu"], "unknown command 'rnu'", "did you mean run?"),
         (["swarm", "init"], "unknown command 'swarm'", "see: rootless --help"),
-        (["run", "--isolation", "x", "img"], "run: unknown flag --isolation", "see: rootless run --help"),
+        (
+            ["run", "--isolation", "x", "img"],
+            "run: unknown flag --isolation",
+            "leave it out: Windows alone has kinds of isolation",
+        ),
         (["run", "--foo", "img"], "run: unknown flag --foo", "see: rootless run --help"),
         (["logs", "--detail", "a"], "logs: unknown flag --detail", "did you mean --details?"),
         (["run", "--evn", "A=b", "img"], "run: unknown flag --evn", "did you mean --env?"),

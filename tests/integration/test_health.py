@@ -324,6 +324,18 @@ def test_the_images_check(rl: Rootless, image: str) -> None:
         rl("rmi", "-f", name, "localhost/none:1", check=False)
 
 
+def test_checks_come_often_while_it_starts(rl: Rootless, image: str) -> None:
+    often = ("--health-interval", "1h", "--health-start-period", "1h", "--health-start-interval", "50ms")
+    start(rl, image, *often, "--health-cmd", "test -e /ok")
+    wait_until(lambda: len((rl.inspect("c")["State"]["Health"] or {}).get("Log") or []) >= 3)
+    assert rl.inspect("c")["State"]["Health"]["Status"] == "starting"
+    rl("exec", "c", "touch", "/ok")
+    has_status(rl, "healthy")
+    rl("update", "--health-start-interval", "2s", "c")
+    assert rl.inspect("c")["Config"]["Healthcheck"]["StartInterval"] == 2 * 10**9
+    assert rl("update", "--health-start-interval", "0s", "c", check=False).returncode == 125
+
+
 def test_wait_for_health(rl: Rootless, image: str) -> None:
     start(rl, image, *SOON, "--health-cmd", "test -e /ok", "--health-retries", "1")
     assert rl.out("wait", "--condition", "unhealthy", "c") == "-1"

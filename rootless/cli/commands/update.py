@@ -19,6 +19,7 @@ def command(settings: Settings, opts: Opts) -> int:
         "health_max_log_size": opts.health_max_log_size,
         "health_on_failure": opts.health_on_failure,
         "health_retries": opts.health_retries,
+        "health_start_interval": opts.health_start_interval,
         "health_start_period": opts.health_start_period,
         "health_startup_cmd": opts.health_startup_cmd,
         "health_startup_interval": opts.health_startup_interval,

@@ -25,6 +25,12 @@ CHECKS = (
     ),
     Option("--health-on-failure", CHOICE, "What to do when it is unhealthy (default: none)", None, "ACTION", ACTIONS),
     Option("--health-retries", UINT, "Failures in a row that make it unhealthy (default: 3)", metavar="NUMBER"),
+    Option(
+        "--health-start-interval",
+        STR,
+        "Time between checks in that period, while they fail (default: 5s)",
+        metavar="TIME",
+    ),
     Option("--health-start-period", STR, "Time from the start in which failures do not count", metavar="TIME"),
     Option("--health-startup-cmd", STR, "Check with this one first, until it succeeds", metavar="COMMAND"),
     Option("--health-startup-interval", STR, "Time between checks at startup (default: 30s)", metavar="TIME"),

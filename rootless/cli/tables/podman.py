@@ -200,12 +200,16 @@ _INSTEAD = {
     "--disable-content-trust": "leave it out: it does nothing in Podman either",
     "--gpus": "--device /dev/dri (or the devices of your card) gives what you may open",
     "--imagestore": "rootless --root DIR",
+    "--isolation": "leave it out: Windows alone has kinds of isolation",
+    "--kernel-memory": "--memory: the kernel has no separate limit for itself any more",
     "--remote": "ssh HOST rootless ...",
     "--runtime": "containers are started by rootless itself, without crun or runc",
     "--seccomp-policy": "--security-opt seccomp=FILE",
+    "--storage-opt": "--tmpfs PATH:size=SIZE limits what is written to a directory",
     "--shm-size-systemd": "--shm-size SIZE",
     "--tmpdir": "rootless --runroot DIR",
     "--url": "ssh HOST rootless ...",
+    "--volume-driver": "rootless volume create --driver DRIVER NAME; rootless run -v NAME:PATH",
 }
 
 

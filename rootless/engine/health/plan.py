@@ -44,6 +44,7 @@ _LEAST = SECOND // 1000
 _OF_CHECK = {
     "health_interval": "Interval",
     "health_timeout": "Timeout",
+    "health_start_interval": "StartInterval",
     "health_start_period": "StartPeriod",
     "health_retries": "Retries",
 }
@@ -112,6 +113,7 @@ def _given(request: CreateRequest) -> dict[str, Any]:
         "health_max_log_size": request.health_max_log_size,
         "health_on_failure": request.health_on_failure,
         "health_retries": request.health_retries,
+        "health_start_interval": request.health_start_interval,
         "health_start_period": request.health_start_period,
         "health_startup_cmd": request.health_startup_cmd,
         "health_startup_interval": request.health_startup_interval,
