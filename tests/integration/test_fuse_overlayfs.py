@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import _own_store, need
-from tests.support.command import Rootless
+from tests.support.command import Rootless, wait_until
 from tests.support.images import NAME
 
 
@@ -30,6 +30,27 @@ def test_the_serving_process_is_not_to_be_seen_inside(fuse: Rootless) -> None:
     run = fuse("run", "--rm", "--network", "none", NAME, "sh", "-c", "ps; cat /proc/*/cmdline; mount")
     assert "lowerdir" not in run.stdout
     assert "fuse-overlayfs on / " in run.stdout
+
+
+def test_what_a_killed_health_check_leaves_is_reaped(fuse: Rootless) -> None:
+    """Its monitor is a subreaper: a zombie of the container's would keep the container from ending."""
+    checked = ("--health-cmd", "sleep 1000", "--health-interval", "1h", "--health-timeout", "1h")
+    fuse("run", "-d", "--name", "c", "--network", "none", "--stop-timeout", "0", *checked, NAME, "sleep", "1000")
+    state = fuse.inspect("c")["State"]
+    children = Path(f"/proc/{state['ConmonPid']}/task/{state['ConmonPid']}/children")
+    ours = {str(state["Pid"]), str(serving(fuse, fuse.inspect("c")["Id"]))}
+
+    def command_of_check() -> str:
+        (check,) = set(children.read_text().split()) - ours or {""}
+        return Path(f"/proc/{check}/task/{check}/children").read_text().strip() if check else ""
+
+    wait_until(lambda: " " not in command_of_check() != "", what="a check")
+    command = command_of_check()
+    wait_until(lambda: b"1000" in Path(f"/proc/{command}/cmdline").read_bytes(), what="its command")
+    (check,) = set(children.read_text().split()) - ours
+    os.kill(int(check), 9)
+    wait_until(lambda: set(children.read_text().split()) == ours, what="that nothing is left of the check")
+    fuse("rm", "-f", "c")
 
 
 def test_the_death_of_the_serving_process_ends_the_container_and_is_told(fuse: Rootless) -> None:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from rootless.engine.monitor.poller import Poller
 
 _ANEW = 30.0  # seconds until the next check after one that nobody could do
+_A_MOMENT = 0.2  # seconds between two looks at what a killed check has left
 _LONGEST_MESSAGE = 64
 
 
 class Health:
     """The checks of one container. Sets state["renew"] when one of them is to have it started again."""
 
-    __slots__ = ("_acts", "_child", "_delay", "_poller", "_reader", "_round", "_state")
+    __slots__ = ("_acts", "_child", "_children", "_delay", "_orphans", "_poller", "_reader", "_round", "_state")
 
     def __init__(self, state: dict[str, Any], poller: Poller) -> None:
         self._state = state
@@ -33,6 +34,8 @@ class Health:
         self._delay: float | None = _ANEW
         self._acts = False
         self._round = 0  # which appointment counts
+        self._children: set[str] = set()  # that we had before the check
+        self._orphans: set[str] = set()
 
     def begin(self) -> None:
         """Check now, and from then on as the plan says."""
@@ -50,6 +53,8 @@ class Health:
 
     def _check(self) -> None:
         reader = writer = -1
+        if self._state["rootfs"] >= 0:
+            self._children = _children()
         # Else what is meant for the container could reach it twice, from us and from the child.
         before = _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)
         try:
@@ -86,8 +91,18 @@ class Health:
     def _forget_child(self) -> None:
         self._poller.forget(self._reader)
         os.close(self._reader)
-        os.waitpid(self._child, 0)
+        status = os.waitpid(self._child, 0)[1]
         self._child = 0
+        if status and self._state["rootfs"] >= 0:
+            self._orphans |= _children() - self._children
+            self._reap_orphans()
+
+    def _reap_orphans(self) -> None:
+        """A check that was killed leaves its command to us, where we are a subreaper (fuse-overlayfs): not reaped, it
+        would keep the container from ending."""
+        self._orphans = {orphan for orphan in self._orphans if _is_left(int(orphan))}
+        if self._orphans:
+            self._poller.after(_A_MOMENT, self._reap_orphans)
 
     def end(self) -> None:
         """The container has ended; so do its checks. One that has ended the container itself may have more to do."""
@@ -96,6 +111,24 @@ class Health:
         elif self._child:
             os.kill(self._child, _signal.SIGKILL)
             self._forget_child()
+
+
+def _is_left(child: int) -> bool:
+    try:
+        return os.waitpid(child, os.WNOHANG)[0] == 0
+    except ChildProcessError:
+        return False
+
+
+def _children() -> set[str]:
+    pid = os.getpid()
+    try:
+        file = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # a kernel without it
+        return set()
+    text = os.read(file, 1 << 16).decode()
+    os.close(file)
+    return set(text.split())
 
 
 def _become_check(state: dict[str, Any], report: int, monitor: int) -> None:
