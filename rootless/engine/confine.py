@@ -170,12 +170,12 @@ def write(group: str, limits: list[Limit]) -> None:
 def change(container: Container, request: CreateRequest) -> None:
     """Set the limits of a container that runs as `request` has them now. Raises RootlessError, ConflictError where it
     has no group that could take them."""
+    limits = limits_of(request)
     if not container.cgroup:
         raise ConflictError(
             f"updating {container.name}: it was started without a control group of its own",
-            f"rootless stop {container.name}, then update it and start it again",
+            f"rootless stop {container.name}, then update it and start it again ({HINT})",
         )
-    limits = limits_of(request)
     base = container.cgroup.rpartition("/")[0]
     _check_controllers(base, limits)
     _settle(container.cgroup, limits)

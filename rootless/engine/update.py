@@ -77,6 +77,7 @@ def _limit(container: Container, request: dict[str, Any], limits: dict[str, Any]
                 request.pop(other, None)
         request[name] = value
     wanted = CreateRequest.from_plain(request)
-    confine.check(wanted)
     if container.alive:
         confine.change(container, wanted)
+    else:
+        confine.check(wanted)

@@ -61,7 +61,8 @@ def begin(
     try:
         pid, pidfd = clone_into(group, flags & (CLONE_NEWUSER | CLONE_NEWPID))
     except SyscallError as error:
-        error.hint = remedy(error.errno or 0)
+        if error.call == "clone":
+            error.hint = remedy(error.errno or 0)
         raise
     if pid == 0:
         ours.close()

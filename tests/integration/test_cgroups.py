@@ -199,3 +199,22 @@ def test_a_parent_of_ours(grouped: Grouped, image: str) -> None:
         assert grouped.inspect("c")["State"]["CgroupPath"] == f"{parent}/{made}"
         grouped("rm", "-f", "-t", "0", "c")
         assert not [entry for entry in other.iterdir() if entry.is_dir()]
+
+
+def test_groups_that_a_container_makes_in_its_own_go_with_it(grouped: Grouped, image: str) -> None:
+    script = "mkdir -p /sys/fs/cgroup/a.b/c && echo 1 > /sys/fs/cgroup/a.b/c/cgroup.procs && exec sleep 100"
+    grouped("run", "-d", "--name", "c", "--privileged", *NONE, image, "sh", "-c", script)
+    below = f"{grouped.group}/{grouped.groups()[0]}/a.b/c/cgroup.procs"
+    wait_until(lambda: os.path.exists(below) and Path(below).read_text() != "")
+    grouped("pause", "c")
+    grouped("unpause", "c")
+    grouped("rm", "-f", "-t", "0", "c")
+    assert grouped.groups() == []
+
+
+def test_limits_of_one_that_runs_without_a_group_cannot_be_changed(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", "--cgroups", "disabled", *NONE, image, "sleep", "100")
+    done = rl("update", "--pids-limit", "50", "c", check=False)
+    assert done.returncode == 125
+    assert "started without a control group" in done.stderr
+    assert rl.inspect("c")["HostConfig"]["PidsLimit"] == 0
