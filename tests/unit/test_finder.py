@@ -18,7 +18,7 @@ from rootless.finder import install
 install()
 import rootless.inner.thing as thing
 finder = type(thing.__loader__).__module__
-print(thing.VALUE, thing.__file__, thing.__cached__, finder, sys.modules["rootless.inner"].__path__)
+print(thing.VALUE, thing.__file__, thing.__spec__.cached, finder, sys.modules["rootless.inner"].__path__)
 """
 
 
