@@ -136,7 +136,7 @@ def existing_container(
         try:
             directory = store.layout.container(container.id)
             if os.path.lexists(f"{directory}/mounted"):
-                from rootless.engine.mount_marks import refuse_mounted
+                from rootless.engine.files.mount_marks import refuse_mounted
 
                 refuse_mounted(store, directory, container.name, "starting")
             config = read_config(directory)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rootless.engine.commit_config import CommitOptions, Described, image_config, inner_config, read_given
+from rootless.engine.files.commit_config import CommitOptions, Described, image_config, inner_config, read_given
 from rootless.errors import ImageError, UsageError
 
 IMAGE: dict[str, Any] = {

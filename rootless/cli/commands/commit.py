@@ -10,8 +10,8 @@ from rootless.cli.output import lines
 from rootless.cli.output_file import written
 from rootless.cli.progress import Lines, Quiet
 from rootless.cli.settings import Settings
-from rootless.engine.commit import commit
-from rootless.engine.commit_config import CommitOptions, read_given
+from rootless.engine.files.commit import commit
+from rootless.engine.files.commit_config import CommitOptions, read_given
 from rootless.errors import UsageError
 from rootless.kernel.files import write_all
 

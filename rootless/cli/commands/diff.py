@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootless.cli.options import Opts
 from rootless.cli.output import lines, pretty_json, printable, write
 from rootless.cli.settings import Settings
-from rootless.engine.views import diff
+from rootless.engine.files.views import diff
 from rootless.errors import UsageError
 
 _KEYS = {"changed": "C", "added": "A", "deleted": "D"}

@@ -7,7 +7,7 @@ import os
 from rootless.cli.options import Opts
 from rootless.cli.output_file import written
 from rootless.cli.settings import Settings
-from rootless.engine.export import export
+from rootless.engine.files.export import export
 from rootless.errors import UsageError
 
 

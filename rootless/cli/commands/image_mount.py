@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootless.cli.options import Opts
 from rootless.cli.output import pretty_json, table, write
 from rootless.cli.settings import Settings
-from rootless.engine.mounted import mount_image, mounted_images
+from rootless.engine.files.mounted import mount_image, mounted_images
 from rootless.engine.unshare import need_inside
 from rootless.errors import UsageError
 from storage.images.listing import list_images

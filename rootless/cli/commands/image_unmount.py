@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootless.cli.options import Opts
 from rootless.cli.output import lines
 from rootless.cli.settings import Settings
-from rootless.engine.mounted import mounted_images, unmount_image
+from rootless.engine.files.mounted import mounted_images, unmount_image
 from rootless.engine.unshare import need_inside
 from rootless.errors import UsageError
 from storage.lookup import need_image

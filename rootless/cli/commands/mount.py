@@ -7,7 +7,7 @@ from rootless.cli.options import Opts
 from rootless.cli.output import pretty_json, short, table, write
 from rootless.cli.selection import each, references
 from rootless.cli.settings import Settings
-from rootless.engine.mounted import files_of, mount_container, mounted_containers
+from rootless.engine.files.mounted import files_of, mount_container, mounted_containers
 from rootless.engine.records import get
 from rootless.engine.recover import find
 from rootless.engine.unshare import need_inside

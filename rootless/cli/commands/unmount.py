@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootless.cli.options import Opts
 from rootless.cli.selection import each, references
 from rootless.cli.settings import Settings
-from rootless.engine.mounted import mounted_containers, unmount_container
+from rootless.engine.files.mounted import mounted_containers, unmount_container
 from rootless.engine.recover import find
 from rootless.engine.unshare import need_inside
 from rootless.errors import UsageError

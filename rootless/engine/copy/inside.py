@@ -11,8 +11,8 @@ from typing import Any
 
 from rootless.engine import records
 from rootless.engine.bundle import COPY_UP, read_config
-from rootless.engine.mount_marks import refuse_mounted
-from rootless.engine.mounted import rootfs_of
+from rootless.engine.files.mount_marks import refuse_mounted
+from rootless.engine.files.mounted import rootfs_of
 from rootless.engine.records import Container
 from rootless.engine.recover import find, need_here, settled
 from rootless.errors import ConflictError, NotFoundError, RootlessError

@@ -120,7 +120,7 @@ def mount_container(store: Store, container: Container, tell: object) -> str:
 
 
 def _mount_overlay(store: Store, container: Container, path: str, tell: object) -> None:
-    from rootless.engine.mount_marks import mark, mounted_by
+    from rootless.engine.files.mount_marks import mark, mounted_by
 
     directory = os.path.dirname(path)
     why, held = "", -1

@@ -8,13 +8,13 @@ from contextlib import nullcontext
 from typing import Any
 
 from rootless.engine.bundle import read_config
-from rootless.engine.commit_config import CommitOptions, Described, image_config
 from rootless.engine.events import container_event
-from rootless.engine.export import need_still
+from rootless.engine.files.commit_config import CommitOptions, Described, image_config
+from rootless.engine.files.export import need_still
+from rootless.engine.files.views import OWN_PATHS, container_view
 from rootless.engine.pause import paused
 from rootless.engine.records import Container
 from rootless.engine.recover import find
-from rootless.engine.views import OWN_PATHS, container_view
 from rootless.errors import StorageError
 from rootless.faults import step
 from rootless.jsontext import loads

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rootless.engine.events import container_event
+from rootless.engine.files.views import container_view
 from rootless.engine.recover import find
-from rootless.engine.views import container_view
 from rootless.errors import StorageError
 from storage.changes.work import write_tree
 from storage.lease import Lease
