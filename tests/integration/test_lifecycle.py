@@ -51,11 +51,12 @@ def test_start_of_a_running_container_is_no_error(rl: Rootless, image: str) -> N
 
 def test_several_restart_side_by_side(rl: Rootless, image: str) -> None:
     for n in range(4):
-        detached(rl, image, f"c{n}", options=("--stop-timeout", "2"))
+        detached(rl, image, f"c{n}", options=("--stop-timeout", "600"))
     before = [rl.inspect(f"c{n}")["State"]["Pid"] for n in range(4)]
-    begun = time.monotonic()
-    assert rl.out("restart", "c0", "c1", "c2", "c3").split() == ["c0", "c1", "c2", "c3"]
-    assert time.monotonic() - begun < 7
+    restart = rl.popen("restart", "c0", "c1", "c2", "c3")
+    wait_until(lambda: len(rl.out("ps", "-q", "--filter", "status=stopping").split()) == 4, what="all at once")
+    rl("kill", "c0", "c1", "c2", "c3")
+    assert restart.communicate(timeout=30)[0].split() == [b"c0", b"c1", b"c2", b"c3"]
     after = [rl.inspect(f"c{n}")["State"] for n in range(4)]
     assert all(state["Status"] == "running" and state["Pid"] not in before for state in after)
 
@@ -120,7 +121,7 @@ def test_stop_kills_after_the_timeout(rl: Rootless, image: str) -> None:
     detached(rl, image, "c")
     before = time.monotonic()
     rl("stop", "-t", "1", "c")
-    assert 0.9 < time.monotonic() - before < 4
+    assert 0.9 < time.monotonic() - before < 9, "and not what it takes without -t"
     assert rl.inspect("c")["State"]["ExitCode"] == 137
 
 
