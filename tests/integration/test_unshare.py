@@ -231,3 +231,13 @@ def test_an_image_that_is_removed_stays_where_it_is_mounted(each_driver: Rootles
     each_driver("system", "prune", "--force")
     assert os.listdir(each_driver.root / "layers") == []
     assert os.listdir(each_driver.root / "leases") == []
+
+
+def test_what_a_killed_image_mount_leaves_is_taken_away(fresh: Rootless) -> None:
+    leases = fresh.root / "leases"
+    (leases / ("a" * 16)).mkdir(parents=True)
+    (leases / ("b" * 16) / "upper").mkdir(parents=True)
+    (leases / ("b" * 16) / "work").mkdir()
+    fresh("system", "check")
+    fresh("image", "prune", "--force")
+    assert os.listdir(leases) == []
