@@ -99,7 +99,7 @@ def remove_container(
         _patiently(lambda: _remove_anonymous_volumes(store, container_id))
     failure = None
     if container is not None and '"rmi":' in container.request:
-        from rootless.engine.lifespan import delete_with_image
+        from rootless.engine.remove_image import delete_with_image
 
         failure = delete_with_image(store, container)
     else:
@@ -116,7 +116,7 @@ def _remove_cidfile(store: Store, container_id: str) -> None:
         "SELECT request FROM containers WHERE id = ? AND instr(request, '\"cidfile\"')", (container_id,)
     ).fetchone()
     if row is not None:
-        from rootless.engine.lifespan import remove_cidfile
+        from rootless.engine.id_files import remove_cidfile
         from rootless.jsontext import loads
 
         remove_cidfile(loads(row[0])["cidfile"], container_id)

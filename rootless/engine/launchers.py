@@ -71,7 +71,7 @@ def new_container(
             log = open_log(store, draft.id, request)
             starter.logging = sink_plan(store, draft.id, request)
             if request.pidfile or request.conmon_pidfile:
-                from rootless.engine.lifespan import write_pid_files
+                from rootless.engine.id_files import write_pid_files
 
                 write_pid_files(request, starter.pid)
             for warning in starter.execute(draft.ports):
@@ -147,7 +147,7 @@ def existing_container(
             log = open_log(store, container.id, request)
             starter.logging = sink_plan(store, container.id, request)
             if request.pidfile or request.conmon_pidfile:
-                from rootless.engine.lifespan import write_pid_files
+                from rootless.engine.id_files import write_pid_files
 
                 write_pid_files(request, starter.pid)
             if wait is not None:

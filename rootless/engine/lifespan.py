@@ -1,15 +1,13 @@
-"""Options that say when a container begins and ends: restart policies, containers that it needs or takes the place of,
-files that tell its process ids. Loaded where one of them is used."""
+"""Options that say when a container begins and ends: restart policies, containers that it needs or takes the place of.
+Loaded where one of them is used."""
 
 from __future__ import annotations
 
 import os
-import stat
 
 from rootless.engine import records
 from rootless.engine.restart import parse_policy
 from rootless.errors import NotFoundError, RootlessError, UsageError
-from rootless.faults import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,37 +84,6 @@ def replace(store: Store, request: CreateRequest, draft: Draft, starting: bool, 
         draft.ports = check_free(draft.ports)
 
 
-def write_pid_files(request: CreateRequest, pid: int) -> None:
-    """Tell `pid`, that of pid 1 of the container, and our own, its monitor's. Raises RootlessError."""
-    for path, number in ((request.pidfile, pid), (request.conmon_pidfile, os.getpid())):
-        if path:
-            try:
-                _write_number(path, number)
-            except OSError as error:
-                raise RootlessError(f"writing a process id to {path}: {error.strerror}") from None
-
-
-def _write_number(path: str, number: int) -> None:
-    """A file takes the place of what is at `path`, a link too, once it is whole; a fifo or device is written to."""
-    try:
-        special = not stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        special = False
-    draft = path if special else f"{path}.{os.urandom(4).hex()}.partial"
-    flags = os.O_NONBLOCK | os.O_NOCTTY if special else os.O_CREAT | os.O_EXCL
-    fd = os.open(draft, os.O_WRONLY | os.O_CLOEXEC | flags, 0o644)
-    try:
-        os.write(fd, str(number).encode())
-        if not special:
-            os.rename(draft, path)
-    except BaseException:
-        if not special:
-            os.unlink(draft)
-        raise
-    finally:
-        os.close(fd)
-
-
 def start_needed(store: Store, container: Container, tell: Tell) -> None:
     """Start what this container needs and does not run. Raises RootlessError where one of them cannot be started."""
     for needed in records.dependencies(store.db, container.id):
@@ -135,34 +102,3 @@ def start_one_needed(store: Store, needed: str, name: str, tell: Tell) -> None:
         ) from None
     except RootlessError as error:
         raise type(error)(f"starting {name}: a container that it needs does not run: {error}", error.hint) from error
-
-
-def remove_cidfile(path: str, container_id: str) -> None:
-    """Take away a file that names a container which is gone."""
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            ours = file.read(len(container_id) + 2).strip() == container_id
-        if ours:
-            os.unlink(path)
-    except OSError:  # it is no longer there, or no longer a file
-        pass
-
-
-def delete_with_image(store: Store, container: Container) -> str | None:
-    """For `--rmi`: forget a container together with its image, unless another container has that; why the image is
-    still there, or None."""
-    from rootless.jsontext import loads
-    from storage.database import transaction
-    from storage.images.rows import forget, tell_removed
-    from storage.upkeep.garbage import collect_garbage
-
-    with transaction(store.db) as db:
-        records.forget(db, container.id)
-        try:
-            removed = forget(db, loads(container.request).get("image") or container.image_id)
-        except RootlessError as error:
-            return str(error)
-    step("image-of-container-forgotten")
-    tell_removed(store, removed)
-    collect_garbage(store)
-    return None
