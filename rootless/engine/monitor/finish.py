@@ -48,20 +48,21 @@ def finish(state: dict[str, Any], code: int, store: Store | None = None) -> None
         return
     changes: dict[str, Any] = {"exit_code": code, "finished": time.time(), "pid": 0, "pid_start": 0}
     changes |= {"cgroup": "", "oom_killed": oom_killed}
+    end: dict[str, Any]
     while True:
         container = records.get(store.db, container_id)
         if container is None or container.monitor_pid != os.getpid():
             return  # somebody took us for dead
         state["pause"] = _pause(container, state, code) if container.restart or state["renew"] else None
         if state["pause"] is not None:
-            changes["state"] = records.RESTARTING
+            end = {"state": records.RESTARTING}
         elif state["auto_remove"]:
             _tell_end(store, container, code, oom_killed)
             _remove(store, state)
             return
         else:
-            changes |= {"state": records.EXITED, "monitor_pid": 0, "monitor_start": 0}
-        if cleanup.record_end(store, container, changes):
+            end = {"state": records.EXITED, "monitor_pid": 0, "monitor_start": 0}
+        if cleanup.record_end(store, container, {**changes, **end}):
             break  # else `stop` has just changed the state
     _tell_end(store, container, code, oom_killed, again=state["pause"] is not None)
     step("recorded")
