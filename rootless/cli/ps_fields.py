@@ -77,6 +77,7 @@ def fields(container: Container, full: bool, sizes: Sizes, with_namespaces: bool
         "Pod": "",
         "PodName": "",
         "IsInfra": False,
+        "Cgroup": namespaces.get("Cgroup", ""),
         "Namespaces": Structure({key: namespaces.get(key, "") for _, key, _ in _NAMESPACES}),
         **{field: namespaces.get(key, "") for field, key, _ in _NAMESPACES},
     }

@@ -48,7 +48,9 @@ def test_namespaces_are_those_of_its_first_process(three: Rootless) -> None:
     assert (identity, name) == (three.inspect("up")["Id"][:12], "up")
     assert numbers == [os.readlink(f"/proc/{pid}/ns/{kind}").partition("[")[2][:-1] for kind in NAMESPACES.values()]
     assert lines[0].split() == [three.inspect("old")["Id"][:12], "old", "0"]
-    assert three.out("ps", "--ns", "--format", "{{.PIDNS}} {{.Namespaces.User}}") == f"{numbers[4]} {numbers[5]}"
+    assert three.out("ps", "--ns", "--format", "{{.PIDNS}} {{.Namespaces.User}} {{.Cgroup}}") == " ".join(
+        (numbers[4], numbers[5], numbers[0])
+    )
     (listed,) = json.loads(three.out("ps", "--ns", "--format", "json"))
     assert sorted(listed["Namespaces"].values()) == sorted(numbers)
     assert json.loads(three.out("ps", "--format", "json"))[0]["Namespaces"] == {}
