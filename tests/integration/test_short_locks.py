@@ -152,6 +152,6 @@ def test_the_locks_of_the_dead_are_free(
     fresh("rmi", quick)
     for name in ("dead", "stopped", "busy"):
         fresh("rm", "-f", "-i", "-t", "0", name)
-    assert time.monotonic() - begun < 3 * AT_ONCE
+    assert time.monotonic() - begun < 9 * AT_ONCE, "nine commands, on a machine that may be busy"
     assert fresh.out("ps", "-aq") == ""
     assert_nothing_left(fresh.place, fresh.root, fresh.runroot)

@@ -99,6 +99,14 @@ def test_a_check_of_another_life_or_of_one_that_stands_still_counts_for_nothing(
     assert (checked.row.health, checked.shown()["Log"]) == (STARTING, [])
 
 
+def test_a_check_that_an_update_has_taken_away_meanwhile_counts_for_nothing(tmp_path: Path) -> None:
+    checked = Checked(tmp_path)
+    seen = checked.row
+    records.update(checked.store.db, ID, health="")
+    assert checked.note(1, row=seen) is None
+    assert checked.row.health == ""
+
+
 def test_each_start_begins_anew(tmp_path: Path) -> None:
     checked = Checked(tmp_path)
     checked.told(1, 1)

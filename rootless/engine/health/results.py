@@ -78,8 +78,8 @@ def _row(conn: Connection, container_id: str) -> tuple[int, int, int, str]:
 
 
 def note(store: Store, container: Container, plan: Plan, result: Result, startup: bool, age: float) -> Verdict | None:
-    """Record a check of the container, in one transaction; None, and nothing is recorded, where that life is over,
-    or it is paused or being stopped.
+    """Record a check of the container, in one transaction; None, and nothing is recorded, where that life is over, it
+    is paused or being stopped, or is not to be checked any more.
 
     `startup`: it was the check that comes first; `age`: how many seconds the container had run when it began. Raises
     StorageError.
@@ -90,11 +90,12 @@ def note(store: Store, container: Container, plan: Plan, result: Result, startup
         if (
             current is None
             or current.state != records.RUNNING
+            or not current.health
             or (current.pid, current.pid_start) != (container.pid, container.pid_start)
         ):
             return None
         streak, count, started, log = _row(conn, container.id)
-        status, action = current.health or STARTING, "none"
+        status, action = current.health, "none"
         if startup:
             count, started, action = _startup(plan["Startup"], result.code, count)
         elif result.code == 0:
