@@ -169,6 +169,20 @@ def test_a_check_that_takes_too_long_is_ended_with_all_of_its_session(rl: Rootle
     wait_until(lambda: "500" not in rl.out("exec", "c", "ps"), what="the end of the check's processes")
 
 
+def test_a_check_that_takes_too_long_may_say_a_last_word(rl: Rootless, image: str) -> None:
+    check = "trap 'echo bye; exit 1' TERM; echo begun; sleep 500 & wait"
+    start(rl, image, "--health-cmd", check, "--health-timeout", "1s", "--health-interval", "1h")
+    wait_until(lambda: health(rl)["Log"])
+    assert health(rl)["Log"][0]["Output"].endswith("begun\nbye\n")
+
+
+def test_healthcheck_run_takes_the_action_that_follows(rl: Rootless, image: str) -> None:
+    options = ("--health-interval", "disable", "--health-retries", "1", "--health-on-failure", "kill")
+    start(rl, image, "--health-cmd", "false", *options)
+    assert rl("healthcheck", "run", "c", check=False).returncode == 1
+    assert rl.out("wait", "c") == "137"
+
+
 def test_what_a_check_leaves_running_does_not_hold_it_up(rl: Rootless, image: str) -> None:
     start(rl, image, "--health-cmd", "sleep 500 & echo done", "--health-interval", "1h")
     has_status(rl, "healthy")

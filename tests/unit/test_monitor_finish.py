@@ -148,7 +148,8 @@ def life(store: Store, **state: Any) -> int:
         store.forget()
         own = Store(store.root, store.runroot, None)
         me, start, realm = myself()
-        records.update(own.db, ID, monitor_pid=me, monitor_start=start, boot_id=realm)
+        if not state.pop("taken", False):
+            records.update(own.db, ID, monitor_pid=me, monitor_start=start, boot_id=realm)
         own.forget()
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         if state.pop("told", False):
@@ -174,8 +175,9 @@ def test_who_is_to_end_during_the_pause_ends(
         assert (row.state, row.stopped, row.restarts, row.monitor_pid) == (records.EXITED, 1, 2, 0)
 
 
-def test_what_somebody_else_has_taken_is_left_alone(store: Store) -> None:
-    ours(store, state=records.EXITED, restart="always", restarts=2)
-    assert life(store) == 9
+@pytest.mark.parametrize("state", [records.EXITED, records.RESTARTING])
+def test_what_somebody_else_has_taken_is_left_alone(store: Store, state: str) -> None:
+    ours(store, state=state, restart="always", restarts=2)
+    assert life(store, taken=True) == 9
     row = records.find(store.db, "c")
-    assert (row.state, row.restarts) == (records.EXITED, 2)
+    assert (row.state, row.restarts, row.monitor_pid) == (state, 2, os.getpid())
