@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rootless.cli.filter_words import every_key, pairs
 from rootless.errors import UsageError
 from storage.event_log import Event
 
@@ -25,22 +26,8 @@ _SPELLINGS = {  # Docker's names of what Podman calls otherwise
 
 def event_filter(filters: list[str]) -> Test:
     """The test that an event must pass. Raises UsageError for an unknown key or type."""
-    by_key: dict[str, list[Test]] = {}
-    for text in filters:
-        key, equals, value = text.partition("=")
-        if not equals or key not in _KEYS:
-            hint = None if equals else "write it as KEY=VALUE"
-            raise UsageError(f"filter {text!r}: not one of {', '.join(_KEYS)}", hint)
-        key = "event" if key == "status" else key
-        by_key.setdefault(key, []).append(_test(key, value))
-
-    def passes(event: Event) -> bool:
-        return all(
-            all(test(event) for test in tests) if key == "label" else any(test(event) for test in tests)
-            for key, tests in by_key.items()
-        )
-
-    return passes
+    given = pairs(filters, _KEYS)
+    return every_key(("event" if key == "status" else key, _test(key, value)) for key, value in given)
 
 
 def _test(key: str, value: str) -> Test:
@@ -48,7 +35,7 @@ def _test(key: str, value: str) -> Test:
         if value not in TYPES:
             raise UsageError(f"filter type={value}: not one of {', '.join(TYPES)}")
         return lambda event: bool(event["type"] == value)
-    if key == "event":
+    if key in ("event", "status"):
         wanted = _SPELLINGS.get(value.lower(), value.lower())
         return lambda event: event["action"].lower() in (wanted, value.lower())
     if key == "label":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from rootless.cli.filter_words import every_key, pairs
 from rootless.cli.options import boolean
 from rootless.engine.inspect.network import exposed
 from rootless.engine.records import Container, find
@@ -27,6 +28,7 @@ _KEYS = (
     "id",
     "is-task",
     "label",
+    "label!",
     "name",
     "network",
     "pod",
@@ -42,24 +44,7 @@ _KEYS = (
 
 def container_filter(store: Store, filters: list[str]) -> Test:
     """The test that a container must pass. Raises UsageError for an unknown key or value."""
-    by_key: dict[str, list[Test]] = {}
-    for text in filters:
-        key, equals, value = text.partition("=")
-        negated = key.endswith("!")
-        key = key.removesuffix("!")
-        if not equals or key not in _KEYS or (negated and key != "label"):
-            hint = None if equals else "write it as KEY=VALUE"
-            raise UsageError(f"filter {text!r}: not one of {', '.join(_KEYS)}", hint)
-        test = _test(store, key, value)
-        by_key.setdefault(key, []).append(_not(test) if negated else test)
-
-    def passes(container: Container) -> bool:
-        return all(
-            all(test(container) for test in tests) if key == "label" else any(test(container) for test in tests)
-            for key, tests in by_key.items()
-        )
-
-    return passes
+    return every_key((key, _test(store, key, value)) for key, value in pairs(filters, _KEYS))
 
 
 def _not(test: Test) -> Test:
@@ -73,6 +58,8 @@ def _test(store: Store, key: str, value: str) -> Test:
         return _named(value)
     if key == "label":
         return _labelled(value)
+    if key == "label!":
+        return _not(_labelled(value))
     if key == "status":
         return _in_state(value)
     if key == "exited":

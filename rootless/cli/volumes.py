@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
+from rootless.cli.filter_words import every_key, pairs
 from rootless.cli.times import moment_of
 from rootless.errors import UsageError
 from rootless.times import rfc3339
@@ -59,20 +60,7 @@ def _described(store: Store, volume: Volume, running: set[str]) -> dict[str, Any
 def volume_filter(store: Store, filters: list[str]) -> Test:
     """The test that a volume must pass: values of one key are alternatives, but labels must all be there; keys must all
     fit. Raises UsageError for an unknown key or value."""
-    by_key: dict[str, list[Test]] = {}
-    for text in filters:
-        key, equals, value = text.partition("=")
-        if not equals or key not in _KEYS:
-            hint = None if equals else "write it as KEY=VALUE"
-            raise UsageError(f"filter {text!r}: not one of {', '.join(_KEYS)}", hint)
-        by_key.setdefault(key, []).append(_test(store, key, value))
-
-    def passes(volume: Volume) -> bool:
-        return all(
-            (all if key.startswith("label") else any)(test(volume) for test in tests) for key, tests in by_key.items()
-        )
-
-    return passes
+    return every_key((key, _test(store, key, value)) for key, value in pairs(filters, _KEYS))
 
 
 def _test(store: Store, key: str, value: str) -> Test:
