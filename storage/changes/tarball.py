@@ -6,9 +6,9 @@ first has the content. A file that shrinks while it is read is filled up with ze
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
+from functools import partial
 
 from storage.changes.facts import facts_of
 from storage.changes.stack import Node, Stack
@@ -16,10 +16,9 @@ from storage.tar import headers
 from storage.tar.extract import OPAQUE, WHITEOUT
 from storage.tar.output import Output
 from storage.tar.reader import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK
+from storage.tar.sparse import write_contents
 
 _KINDS = {stat.S_IFIFO: FIFO, stat.S_IFCHR: CHARACTER, stat.S_IFBLK: BLOCK}
-_LEAST_HOLE = 1 << 20  # bytes of holes from which on a file is written as a sparse one
-_MOST_EXTENTS = 100_000
 
 
 class Tarball:
@@ -89,44 +88,6 @@ class Tarball:
         try:
             facts = facts_of(self._stack, path, node, self._single, fd)
             values = {"mode": facts.mode, "uid": facts.uid, "gid": facts.gid, "xattrs": facts.xattrs}
-            size = os.fstat(fd).st_size
-            extents = data_extents(fd, size)
-            if extents is None:
-                self._header(path, FILE, node, size=size, **values)
-                self._out.payload(fd, 0, size)
-                self._out.write(headers.padding(size))
-                return
-            table = headers.sparse_map(extents)
-            total = len(table) + sum(length for _, length in extents)
-            self._header(path, FILE, node, size=total, sparse_size=size, **values)
-            self._out.write(table)
-            for offset, length in extents:
-                self._out.payload(fd, offset, length)
-            self._out.write(headers.padding(total))
+            write_contents(self._out, fd, os.fstat(fd).st_size, partial(self._header, path, FILE, node, **values))
         finally:
             os.close(fd)
-
-
-def data_extents(fd: int, size: int) -> list[tuple[int, int]] | None:
-    """(offset, length) of the pieces of an open file that are no holes, where the holes are worth it; else None."""
-    if os.fstat(fd).st_blocks * 512 + _LEAST_HOLE > size:
-        return None
-    extents: list[tuple[int, int]] = []
-    at = 0
-    while at < size:
-        try:
-            start = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:  # a hole up to the end
-                raise
-            break
-        if start >= size:
-            break
-        at = min(os.lseek(fd, start, os.SEEK_HOLE), size)
-        if len(extents) == _MOST_EXTENTS:
-            last = extents[-1][0]
-            extents[-1] = (last, at - last)
-        else:
-            extents.append((start, at - start))
-    holes = size - sum(length for _, length in extents)
-    return extents if holes >= _LEAST_HOLE else None

@@ -6,13 +6,14 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from rootless.engine.copy.place import DIRECTORY, Place, failure
 from rootless.errors import NotFoundError, RootlessError, UsageError
-from storage.changes.tarball import data_extents
 from storage.tar import headers
 from storage.tar import reader as kinds
 from storage.tar.output import Output
+from storage.tar.sparse import write_contents
 
 _SMALL = 64 << 10
 _CHUNK = 1 << 20
@@ -130,19 +131,7 @@ class Packer:
                 self._out.write(data)
                 self._out.write(headers.padding(len(data)))
                 return
-            extents = data_extents(fd, size)
-            if extents is None:
-                self._header(path, kinds.FILE, found, fd, size=size)
-                self._out.payload(fd, 0, size)
-                self._out.write(headers.padding(size))
-                return
-            table = headers.sparse_map(extents)
-            total = len(table) + sum(length for _, length in extents)
-            self._header(path, kinds.FILE, found, fd, size=total, sparse_size=size)
-            self._out.write(table)
-            for offset, length in extents:
-                self._out.payload(fd, offset, length)
-            self._out.write(headers.padding(total))
+            write_contents(self._out, fd, size, partial(self._header, path, kinds.FILE, found, fd))
         finally:
             os.close(fd)
 
