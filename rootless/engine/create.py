@@ -101,7 +101,7 @@ def settle(store: Store, request: CreateRequest, starting: str = "") -> Draft:
 
         lifespan.settle(store, request)
     if request.rootfs:
-        from rootless.engine.directory import driver_for, stand_in
+        from rootless.engine.spec.own_rootfs import driver_for, stand_in
 
         image = stand_in(request)
     else:
@@ -352,7 +352,7 @@ def make_directory(store: Store, draft: Draft) -> int:
         prepare(draft.driver, store.layout, directory, draft.layers, store.user_namespace)
 
     if draft.request.rootfs:
-        from rootless.engine.directory import link
+        from rootless.engine.spec.own_rootfs import link
 
         link(directory, draft.request.image, layers)
     else:

@@ -342,7 +342,7 @@ class CreateRequest:
 
     @property
     def needs_particulars(self) -> bool:
-        """Whether `engine.particulars` has something to say about it."""
+        """Whether `engine.spec.particulars` has something to say about it."""
         more = self.annotation or self.device or self.sysctl or self.tz or self.umask or self.personality
         own = self.ipc or self.uts or self.cgroupns or self.pid or self.domainname or self.group_add
         return bool(more or own or self.oom_score_adj is not None)
