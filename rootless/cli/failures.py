@@ -76,6 +76,7 @@ def explain(text: str) -> None:
 
 
 def warn(message: str, hint: str | None = None) -> None:
+    """Print a warning to standard error, as errors are printed."""
     complain(f"Warning: {message}\n" + (f"hint: {hint}\n" if hint else ""))
 
 

@@ -50,6 +50,7 @@ def make_run_directory(store: Store, container_id: str) -> str:
 
 
 def remove_run_directory(store: Store, container_id: str) -> None:
+    """Delete a run directory with all that is in it; one that we cannot look into is not ours."""
     path = run_directory(store, container_id)
     try:
         for name in os.listdir(path):

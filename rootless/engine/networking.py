@@ -90,6 +90,7 @@ def exposed_ports(texts: list[str]) -> list[str]:
 
 
 def slirp_options(text: str) -> Options:
+    """What stands behind `slirp4netns:`. Raises UsageError."""
     from network.slirp_options import parse_options
 
     return parse_options(text)

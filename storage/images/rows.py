@@ -282,6 +282,7 @@ def _need(db: Connection, reference: str) -> Image:
 
 
 def refuse_if_used(db: Connection, image: Image) -> None:
+    """Raise ConflictError (exit code 2) where containers have the image."""
     users = users_of(db, image.id)
     if users:
         listed = ", ".join(f"{name} ({state})" for _, name, state in users[:5])

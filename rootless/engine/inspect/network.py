@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def port_map(ports: list[list[Any]]) -> dict[str, list[dict[str, str]]]:
+    """Published ports, rows of (host address, host port, container port, protocol), by "80/tcp"."""
     found: dict[str, list[dict[str, str]]] = {}
     for host_ip, host_port, container_port, protocol in ports:
         binding = {"HostIp": host_ip or "0.0.0.0", "HostPort": str(host_port)}
@@ -20,6 +21,7 @@ def port_map(ports: list[list[Any]]) -> dict[str, list[dict[str, str]]]:
 
 
 def network_settings(container: Container, ports: list[list[Any]], request: dict[str, Any]) -> dict[str, Any]:
+    """The object `NetworkSettings`. `ports` as in `port_map`; `request` is what the container was made with."""
     network = loads(container.network)
     address = gateway = ""
     length = 0

@@ -53,6 +53,7 @@ _NO_LIMITS: dict[str, Any] = {
 def process_settings(
     container: Container, request: dict[str, Any], config: dict[str, Any], ports: list[list[Any]]
 ) -> dict[str, Any]:
+    """The object `Config`. `request` is what the container was made with, `config` its config.json."""
     process = config.get("process") or {}
     image = request.get("image_config", {})
     entrypoint = image.get("Entrypoint")
@@ -111,6 +112,7 @@ def _health_config(plan: dict[str, Any] | None) -> dict[str, Any]:
 def host_settings(
     store: Store, container: Container, request: dict[str, Any], config: dict[str, Any], ports: list[list[Any]]
 ) -> dict[str, Any]:
+    """The object `HostConfig`; the arguments as in `process_settings`."""
     network = loads(container.network)
     mode = network.get("mode", "")
     options = network.get("options", "")

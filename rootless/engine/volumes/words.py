@@ -94,6 +94,7 @@ def parse_tmpfs(text: str) -> Mount:
 
 
 def host_path(source: str, where: str) -> str:
+    """A file of the host as an absolute path. Raises NotFoundError where there is none; `where` is the option."""
     path = os.path.abspath(os.path.expanduser(source)) if source else ""
     if not path or not os.path.exists(path):
         from shlex import quote
@@ -104,6 +105,7 @@ def host_path(source: str, where: str) -> str:
 
 
 def check_volume_name(name: str, where: str) -> str:
+    """`name`, where a volume may have it. Raises UsageError; `where` is the option."""
     if not name or not name[0].isalnum() or not _NAME.issuperset(name):
         raise UsageError(
             f"{where}: {name!r} is not a name for a volume",
