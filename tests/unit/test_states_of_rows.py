@@ -8,17 +8,19 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from rootless.cli.selection import _suits
+from rootless.cli.selection import _suits, references
 from rootless.engine import cleanup, records, recover, stopping
 from rootless.engine.bundle import hold
 from rootless.engine.exec_sessions import Session, sessions
 from rootless.engine.records import Container
 from rootless.engine.restart import end
 from rootless.engine.stop import kill
-from rootless.errors import ConflictError, NotFoundError
+from rootless.errors import ConflictError, NotFoundError, UsageError
 from rootless.jsontext import loads
 from rootless.kernel.pidfd import boot_id, realm, start_time
 from storage.event_log import EventLog
@@ -203,6 +205,25 @@ def test_kill_waits_for_a_start_that_its_policy_makes_in_this_moment(
 def test_whom_all_means(store: Store, columns: dict[str, object], stopped: bool, killed: bool) -> None:
     row = container(store, **columns, **monitored_by(os.getpid()))
     assert (_suits(row, "stop"), _suits(row, "kill")) == (stopped, killed)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"containers": ["c"], "latest": True},
+        {"containers": ["c"], "all": True},
+        {"containers": ["c"], "filter": ["name=c"]},
+        {"latest": True, "all": True},
+        {"latest": True, "filter": ["name=c"]},
+    ],
+    ids=lambda options: "-".join(options) or "nothing",
+)
+def test_ways_to_name_containers_exclude_each_other(store: Store, options: dict[str, Any]) -> None:
+    container(store)
+    given: Any = SimpleNamespace(**{"containers": [], "latest": False, "all": False, "filter": [], **options})
+    with pytest.raises(UsageError, match="stop: "):
+        references(store, given, "stop")
 
 
 # Who is stopping it
