@@ -168,7 +168,7 @@ class Machine:
         moments: list[tuple[int, str]] = []
         deadline = time.monotonic() + timeout
         try:
-            while machine.poll() is None and not (task / "code").exists() and time.monotonic() < deadline:
+            while machine.poll() is None and _number(task / "code") is None and time.monotonic() < deadline:
                 time.sleep(0.1)
                 told = _text(output)
                 if log is not None and (not moments or moments[-1][1] != told):
@@ -178,8 +178,7 @@ class Machine:
         finally:
             machine.kill()
             machine.wait()
-        code = task / "code"
-        return _text(output), int(code.read_text()) if code.exists() else None, moments
+        return _text(output), _number(task / "code"), moments
 
 
 def _copy_sparse(source: Path, target: Path) -> None:
@@ -188,6 +187,17 @@ def _copy_sparse(source: Path, target: Path) -> None:
 
 def _text(path: Path) -> str:
     return path.read_text(errors="replace").replace("\r", "") if path.exists() else ""
+
+
+def words_after(told: str, first: str) -> list[str]:
+    """The other words of the first line that begins with the word `first`."""
+    return next((line.split()[1:] for line in told.splitlines() if line.split()[:1] == [first]), [])
+
+
+def _number(path: Path) -> int | None:
+    """What the machine has written there; None until it has: the file is there a moment before its content."""
+    text = _text(path).strip()
+    return int(text) if text else None
 
 
 def base_disk() -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.vm import Machine
+from tests.support.vm import Machine, words_after
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(3600)]
 
@@ -71,10 +71,6 @@ for disk in /dev/vd[b-z]; do
     umount /home/alice /mnt
 done
 """
-
-
-def words_after(told: str, first: str) -> list[str]:
-    return next((line.split()[1:] for line in told.splitlines() if line.split()[:1] == [first]), [])
 
 
 def promised(told: str) -> tuple[set[str], set[str]]:
