@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from storage.archives.feed import Feed, feed_layers
 from storage.archives.formats import ArchivedImage, ArchivedLayer, list_images, read_images
 from storage.archives.source import open_source
 from storage.events import emit
 from storage.images.rows import AddedLayer, add_image, present_layer
-from storage.archives.feed import Feed, feed_layers
 from storage.lease import Lease
 from storage.progress import Progress
 from storage.settings.policy import check_archive

@@ -101,7 +101,7 @@ MOST_MODULES = {
 
 
 def test_hot_commands_load_few_modules(rl: Rootless, image: str) -> None:
-    counts = {}
+    counts: dict[str, int] = {}
     for words in (
         ("run", "-d", "--name", "few", "--network", "none", image, "sleep", "100"),
         ("exec", "few", "true"),

@@ -11,8 +11,8 @@ from rootless.errors import UsageError
 from storage.images.rows import remove
 from storage.layers.pack import check_level
 from storage.manifests.lists import need_list
-from storage.remote.list_push import push_list
 from storage.references import split_transport
+from storage.remote.list_push import push_list
 from storage.remote.push_plan import Recipe
 from storage.transports.list_writing import write_list
 from storage.upkeep.garbage import collect_garbage
