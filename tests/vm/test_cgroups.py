@@ -1,4 +1,4 @@
-"""Control groups of a real systemd: limits from a login session, in a slice, in a delegated service, without any."""
+"""Control groups of a real systemd: limits from a login session, in a slice, refused without it."""
 
 from __future__ import annotations
 
@@ -59,21 +59,6 @@ sleep 1
 units=$(systemctl --user list-units --all --plain --no-legend 'rootless-*' | wc -l)
 echo left $units $(find /sys/fs/cgroup -name 'rootless-*' | wc -l)
 """
-IN_A_SERVICE = """\
-cat > inside <<'INSIDE'
-cd
-rootless run -d --name d --network none busybox sleep 1000 > /dev/null
-echo delegated "$(rootless inspect d --format '{{{{.State.CgroupPath}}}}|{{{{.HostConfig.CgroupManager}}}}')"
-rootless run --rm --network none -m 64m busybox cat /sys/fs/cgroup/memory.max
-echo moved $(cat /proc/self/cgroup)
-sleep 5
-INSIDE
-systemd-run --user --quiet --wait --pipe -p Delegate=yes --setenv=PATH=$PATH bash inside &
-until rootless exec d cat /proc/self/cgroup 2> /dev/null | grep -q '^0::/$'; do sleep 0.3; done
-echo entered yes
-wait
-rootless rm -f -t 0 d > /dev/null
-"""
 WITHOUT = """\
 rm -f /run/user/1000/bus
 systemctl stop user@1000.service
@@ -113,15 +98,3 @@ def test_limits_from_a_login_session(machine: Machine) -> None:
     assert told["left"] == "0 0"
     assert "rootless doctor" in told["refused"]
     assert told["runs"] == "yes"
-
-
-def test_containers_of_a_delegated_service(machine: Machine) -> None:
-    load = "rootless load -q -i busybox.tar > /dev/null\n"
-    output = machine.run(AS_ALICE.format(work=load + IN_A_SERVICE.format()), 600)
-    told = told_by(output)
-    path, _, manager = told["delegated"].partition("|")
-    assert manager == "cgroupfs"
-    assert ".service/rootless-" in path
-    assert str(64 << 20) in output.splitlines()
-    assert "rootless-others" in told["moved"]
-    assert told["entered"] == "yes"
