@@ -9,7 +9,7 @@ import os
 import time
 
 from rootless.engine import records
-from rootless.errors import DiskFullError
+from rootless.errors import ConflictError, DiskFullError
 from rootless.faults import step
 from storage.database import transaction
 
@@ -74,6 +74,46 @@ def record_end(store: Store, container: Container, changes: dict[str, Any]) -> b
         if recorded:
             remove_run_directory(store, container.id)
     return recorded
+
+
+def take(store: Store, container: Container, volumes: bool, needed: bool = True) -> bool:
+    """Remove a container that has no process, with `volumes` also those that only it uses and that have no name; False
+    where its row is not what it was, and nothing was done. `needed`: even if other containers need it; else that is a
+    ConflictError."""
+    from rootless.engine.bundle import hold
+    from rootless.kernel.pidfd import myself
+
+    held = hold(store.layout.container(container.id))
+    try:
+        pid, start, realm = myself()
+        with transaction(store.db):
+            if not needed and (needed_by := records.dependents(store.db, container.id)):
+                raise needed_by_others(container, needed_by)
+            taken = records.update_if(
+                store.db,
+                container,
+                state=records.REMOVING,
+                monitor_pid=pid,
+                monitor_start=start,
+                boot_id=realm,
+                auto_remove=int(volumes),  # so that whoever must finish this knows
+            )
+        if taken:
+            step("removing")
+            remove_container(store, container.id, volumes)
+        return taken
+    finally:
+        if held >= 0:
+            os.close(held)
+
+
+def needed_by_others(container: Container, by: list[Container]) -> ConflictError:
+    """The error for whoever wants to remove a container that others need."""
+    return ConflictError(
+        f"removing {container.name}: it has dependent containers which must be removed before it: "
+        + ", ".join(one.name for one in by),
+        f"all of them at once: rootless rm --depend {container.name}",
+    )
 
 
 def remove_container(

@@ -207,9 +207,7 @@ def _finish_removal(store: Store, container: Container) -> bool:
 
 def _take_away(store: Store, container: Container) -> bool:
     """Remove what a dead process was to remove: we alone, as `rm` does."""
-    from rootless.engine.remove import take
-
-    if not take(store, container, bool(container.auto_remove)):
+    if not cleanup.take(store, container, bool(container.auto_remove)):
         return _look_again(store, container)
     return False
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
-from rootless.engine import cleanup, records
-from rootless.engine.bundle import hold
+from rootless.engine import records
+from rootless.engine.cleanup import needed_by_others, take
 from rootless.engine.recover import find, settled
 from rootless.errors import ConflictError, NotFoundError
-from rootless.faults import step
-from rootless.kernel.pidfd import myself
-from storage.database import transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +33,7 @@ def remove(
             if force or container.state == records.REMOVING:
                 container = settled(store, container)  # others may be starting it, or removing it as we are
             if needed_by := records.dependents(store.db, container.id):
-                raise _needed(container, needed_by)
+                raise needed_by_others(container, needed_by)
             if container.alive or container.monitor_pid:
                 container = _ended(store, container, force, timeout, tell)
                 if container.alive or container.monitor_pid:
@@ -49,42 +44,6 @@ def remove(
     except NotFoundError:
         pass  # it was made with --rm, or somebody else has removed it
     return container.id
-
-
-def take(store: Store, container: Container, volumes: bool, needed: bool = True) -> bool:
-    """Remove a container that has no process, with `volumes` also those that only it uses and that have no name; False
-    where its row is not what it was, and nothing was done. `needed`: even if other containers need it; else that is a
-    ConflictError."""
-    held = hold(store.layout.container(container.id))
-    try:
-        pid, start, realm = myself()
-        with transaction(store.db):
-            if not needed and (needed_by := records.dependents(store.db, container.id)):
-                raise _needed(container, needed_by)
-            taken = records.update_if(
-                store.db,
-                container,
-                state=records.REMOVING,
-                monitor_pid=pid,
-                monitor_start=start,
-                boot_id=realm,
-                auto_remove=int(volumes),  # so that whoever must finish this knows
-            )
-        if taken:
-            step("removing")
-            cleanup.remove_container(store, container.id, volumes)
-        return taken
-    finally:
-        if held >= 0:
-            os.close(held)
-
-
-def _needed(container: Container, by: list[Container]) -> ConflictError:
-    return ConflictError(
-        f"removing {container.name}: it has dependent containers which must be removed before it: "
-        + ", ".join(one.name for one in by),
-        f"all of them at once: rootless rm --depend {container.name}",
-    )
 
 
 def in_order(store: Store, references: list[str], dependents: bool) -> list[str]:

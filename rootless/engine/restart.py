@@ -86,7 +86,7 @@ def end(store: Store, container: Container) -> bool:
         send(pidfd, _SIGTERM)  # it would find out by itself, in a minute
         os.close(pidfd)
     if container.auto_remove:
-        from rootless.engine.remove import take
+        from rootless.engine.cleanup import take
 
         take(store, container, True)
     return True

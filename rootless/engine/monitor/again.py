@@ -87,7 +87,7 @@ def _ours(store: Store, container_id: str) -> Container | None:
 
 def _give_up(store: Store, container: Container, **changes: Any) -> None:
     from rootless.engine import records
-    from rootless.engine.remove import take
+    from rootless.engine.cleanup import take
 
     changes["state"] = records.EXITED
     if records.update_if(store.db, container, monitor_pid=0, monitor_start=0, **changes) and container.auto_remove:

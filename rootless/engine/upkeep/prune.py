@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from rootless.engine.cleanup import take
 from rootless.engine.events import container_event
 from rootless.engine.records import CREATED, EXITED, Container
 from rootless.engine.recover import refresh_all
-from rootless.engine.remove import take
 from rootless.errors import RootlessError
 from storage.drivers.sizes import ALL, sizes_of, writable_place
 from storage.store import Store
