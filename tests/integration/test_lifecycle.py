@@ -94,13 +94,22 @@ def test_stop_sends_term_and_keeps_the_exit_code(rl: Rootless, image: str) -> No
     assert state["FinishedAt"] > state["StartedAt"]
 
 
-@pytest.mark.parametrize("words", [("stop", "-t", "1"), ("rm", "-f", "-t", "1"), ("restart", "-t", "1")])
-def test_a_stop_that_has_to_kill_says_so(rl: Rootless, image: str, words: tuple[str, ...]) -> None:
-    detached(rl, image, "c", "sh", "-c", "trap '' USR1; echo ready; sleep 100", options=("--stop-signal", "USR1"))
+@pytest.mark.parametrize(
+    ("words", "patience"),
+    [
+        (("stop", "-t", "1"), "1 second"),
+        (("rm", "-f", "-t", "1"), "1 second"),
+        (("restart", "-t", "1"), "1 second"),
+        (("stop",), "2 seconds"),
+    ],
+)
+def test_a_stop_that_has_to_kill_says_so(rl: Rootless, image: str, words: tuple[str, ...], patience: str) -> None:
+    options = ("--stop-signal", "USR1", "--stop-timeout", "2")
+    detached(rl, image, "c", "sh", "-c", "trap '' USR1; echo ready; sleep 100", options=options)
     wait_ready(rl, "c")
     done = rl(*words, "c")
     assert done.stdout == "c\n"
-    told = "StopSignal SIGUSR1 failed to stop container c in 1 second, resorting to SIGKILL"
+    told = f"StopSignal SIGUSR1 failed to stop container c in {patience}, resorting to SIGKILL"
     assert done.stderr == f"Warning: {told}\n"
 
 

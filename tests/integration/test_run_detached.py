@@ -40,6 +40,13 @@ def test_detached_holds_none_of_the_callers_pipes(rl: Rootless, image: str) -> N
     os.close(reader)
 
 
+def test_nothing_binds_it_to_the_callers_session(rl: Rootless, image: str) -> None:
+    rl("run", "-d", "--name", "c", "--network", "none", image, "sleep", "60")
+    monitor = rl.inspect("c")["State"]["ConmonPid"]
+    assert os.getsid(monitor) == monitor
+    assert [os.readlink(f"/proc/{monitor}/fd/{fd}") for fd in range(3)] == ["/dev/null"] * 3
+
+
 def test_monitor_is_lean(rl: Rootless, image: str) -> None:
     rl("run", "-d", "--name", "lean", "--network", "none", image, "sleep", "60")
     monitor = rl.inspect("lean")["State"]["ConmonPid"]
