@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from rootless.engine import cgroups, networking
-from rootless.engine.logplace import open_log, sink_plan, takes_streams
+from rootless.engine.logplace import PASSTHROUGH, open_log
 from rootless.engine.names import new_id
 from rootless.engine.start import Starter
 from rootless.errors import RootlessError
@@ -44,7 +44,7 @@ def new_container(
     def launch() -> tuple[Starter, int, bool]:
         container_id = new_id()
         group = cgroups.begin(request, container_id)
-        starter = Starter(store, mode, request.interactive, request.tty, takes_streams(request), shared, group)
+        starter = Starter(store, mode, request.interactive, request.tty, _takes_streams(request), shared, group)
         starter.preserve = preserve or []
         if store.user_map.single:
             from rootless.engine.one_id import warn_of_one_id
@@ -69,7 +69,7 @@ def new_container(
                 draft.id, draft.driver, draft.config, draft.layers, request, request.name or "", options, draft.ports
             )
             log = open_log(store, draft.id, request)
-            starter.logging = sink_plan(store, draft.id, request)
+            starter.logging = _sink_plan(store, draft.id, request)
             if request.pidfile or request.conmon_pidfile:
                 from rootless.engine.id_files import write_pid_files
 
@@ -114,7 +114,7 @@ def existing_container(
     shared = _shared_namespaces(request)
 
     def launch() -> tuple[Starter, int, bool]:
-        streams = takes_streams(request)
+        streams = _takes_streams(request)
         group = cgroups.begin(request, container.id)
         starter = Starter(store, network["mode"], request.interactive, request.tty, streams, shared, group)
         from rootless.engine import records
@@ -145,7 +145,7 @@ def existing_container(
             options = network.get("options", "")
             starter.launch(container.id, container.driver, config, layers, request, container.name, options, ports)
             log = open_log(store, container.id, request)
-            starter.logging = sink_plan(store, container.id, request)
+            starter.logging = _sink_plan(store, container.id, request)
             if request.pidfile or request.conmon_pidfile:
                 from rootless.engine.id_files import write_pid_files
 
@@ -177,6 +177,29 @@ def _shared_namespaces(request: CreateRequest) -> int:
     from rootless.engine.spec.particulars import shared_namespaces
 
     return shared_namespaces(request)
+
+
+def _takes_streams(request: CreateRequest) -> bool:
+    """Whether the container has the standard streams of the command that starts it. Raises UsageError where these are
+    a terminal and that was not asked for."""
+    if request.log_driver not in PASSTHROUGH:
+        return False
+    from rootless.engine.log_options import check_passthrough
+
+    check_passthrough(request)
+    return True
+
+
+def _sink_plan(store: Store, container_id: str, request: CreateRequest) -> dict[str, Any] | None:
+    """What the monitor must know of the log besides its descriptor, in values that marshal takes; None for nothing.
+
+    Raises RootlessError where there is no journal to write to.
+    """
+    if request.log_driver in (None, "k8s-file", "none", *PASSTHROUGH) and not request.log_opt:
+        return None
+    from rootless.engine.log_options import plan
+
+    return plan(store, container_id, request)
 
 
 def _ports_again(container: Container) -> list[Any]:

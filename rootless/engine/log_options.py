@@ -134,7 +134,7 @@ def _expand(tag: str, values: dict[str, str]) -> str:
 
 
 def plan(store: Store, container_id: str, request: CreateRequest) -> dict[str, Any]:
-    """See `logplace.sink_plan`."""
+    """What the monitor must know of such a log besides its descriptor, in values that marshal takes."""
     from rootless.engine.records import get
 
     container = get(store.db, container_id)

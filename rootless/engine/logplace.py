@@ -1,4 +1,4 @@
-"""Where a container's log is, and what its monitor must know to write it."""
+"""Where a container's log is."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from rootless.engine.request import CreateRequest
     from storage.store import Store
 
@@ -63,26 +61,3 @@ def option(options: list[str], key: str) -> str:
         if name == key:
             found = value
     return found
-
-
-def takes_streams(request: CreateRequest) -> bool:
-    """Whether the container has the standard streams of the command that starts it. Raises UsageError where these are
-    a terminal and that was not asked for."""
-    if request.log_driver not in PASSTHROUGH:
-        return False
-    from rootless.engine.log_options import check_passthrough
-
-    check_passthrough(request)
-    return True
-
-
-def sink_plan(store: Store, container_id: str, request: CreateRequest) -> dict[str, Any] | None:
-    """What the monitor must know of the log besides its descriptor, in values that marshal takes; None for nothing.
-
-    Raises RootlessError where there is no journal to write to.
-    """
-    if request.log_driver in (None, "k8s-file", "none", *PASSTHROUGH) and not request.log_opt:
-        return None
-    from rootless.engine.log_options import plan
-
-    return plan(store, container_id, request)

@@ -73,7 +73,7 @@ class Starter:
         self.group = group
         self.held = -1  # what holds the container (bundle.hold); the launcher's to set
         self.identity = self.driver = ""
-        self.logging: dict[str, Any] | None = None  # see logplace.sink_plan; the launcher's to set
+        self.logging: dict[str, Any] | None = None  # see log_options.plan; the launcher's to set
         self.request: CreateRequest | None = None
         self.preserve: list[int] = []  # numbers of the caller's descriptors that the container gets too
         self._prepared = False

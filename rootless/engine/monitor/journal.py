@@ -29,7 +29,7 @@ class Journal:
         self._stuck = False  # has not taken the last entry
 
     def write(self, stream: bytes, data: bytes) -> None:
-        """See logfile.Log."""
+        """See sink.Log."""
         *lines, rest = data.split(b"\n")
         head = self._fields + _PRIORITY[stream]
         for line in lines:

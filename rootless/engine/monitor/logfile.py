@@ -12,37 +12,9 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
 
     # (stream, time, output) -> whole lines of a log
     Encode = Callable[[bytes, bytes, bytes], bytes]
-
-    class Log(Protocol):
-        """Where output goes. Bytes pass unchanged; what cannot be written is lost, and never holds up the container."""
-
-        def write(self, stream: bytes, data: bytes) -> None:
-            """Add output of `stream` (b"stdout", b"stderr"). One time stamp serves all the lines that came at once."""
-
-
-def open_sink(state: dict[str, Any]) -> Log | None:
-    """The log of a monitor's state: `log` is its descriptor or -1, `logging` what `engine.logplace.sink_plan` found."""
-    plan = state.get("logging")
-    if plan is not None and plan["driver"] == "journald":
-        from rootless.engine.monitor.journal import Journal
-
-        return Journal(plan["fields"])
-    if state["log"] < 0:
-        return None
-    encode: Encode = encode_cri
-    if plan is not None and plan["driver"] == "json-file":
-        from rootless.engine.monitor.json_log import encoder
-
-        encode = encoder(plan["attributes"])
-    if plan is not None and plan["size"]:
-        from rootless.engine.monitor.rotation import RotatingLog
-
-        return RotatingLog(state["log"], encode, plan["path"], plan["size"], plan["files"])
-    return LogFile(state["log"], encode)
 
 
 def encode_cri(stream: bytes, time: bytes, data: bytes) -> bytes:
@@ -69,7 +41,7 @@ class LogFile:
         self._torn = False  # the last line is not whole
 
     def write(self, stream: bytes, data: bytes) -> None:
-        """See Log."""
+        """See sink.Log."""
         self.append(self._encode(stream, now(), data))
 
     def append(self, entry: bytes) -> bool:

@@ -14,7 +14,7 @@ import posix as os
 
 from rootless.engine.monitor.attach_server import Client, resize, tell_latecomers
 from rootless.engine.monitor.input import Input
-from rootless.engine.monitor.logfile import open_sink
+from rootless.engine.monitor.logfile import LogFile
 from rootless.engine.monitor.poller import Poller
 from rootless.engine.monitor.reap import exit_code, stands_still
 from rootless.engine.monitor.streams import POLLERR, POLLHUP, POLLIN, POLLOUT, Output, read
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rootless.engine.monitor.health import Health
+    from rootless.engine.monitor.sink import Log
 
 _READABLE = POLLIN | POLLHUP | POLLERR
 _DEAF = 1.0  # seconds
@@ -56,7 +57,7 @@ class Monitor:
         self.tty: bool = state["tty"]
         self.code: int | None = None  # exit code, 128+n for signal n
         self._poller = Poller()
-        self._log = open_sink(state)
+        self._log = _log_of(state)
         self._sources: dict[int, int] = {}  # descriptor -> 1 standard output, 2 standard error
         for number, fd in ((1, state["output"]), (2, state["error"])):
             if fd >= 0:
@@ -344,3 +345,11 @@ class Monitor:
 
                 hand_over(rest, PROXIED)
         return code
+
+
+def _log_of(state: dict[str, Any]) -> Log | None:
+    if state.get("logging"):
+        from rootless.engine.monitor.sink import open_sink
+
+        return open_sink(state)
+    return LogFile(state["log"]) if state["log"] >= 0 else None
