@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rootless.cli.options import BOOL, Command, Option
-from rootless.cli.tables import GLOBAL, NOUNS, VERBS, command_named
+from rootless.cli.tables import GLOBAL, NOUNS, SECOND_NAMES, VERBS, command_named
 
 
 def manual() -> str:
@@ -27,8 +27,9 @@ def manual() -> str:
 def _command(row: Command) -> list[str]:
     arguments = [argument.metavar if argument.count in "1+" else f"[{argument.metavar}]" for argument in row.arguments]
     usage = " ".join(["rootless", row.name, *(["[OPTIONS]"] if row.options else []), *arguments])
-    also = [f"`{noun} {verb}`" for noun, verbs in NOUNS.items() for verb, name in verbs.items() if name == row.name]
-    also = [spelling for spelling in also if spelling != f"`{row.name}`"]
+    also = [spelling for spelling, verb in SECOND_NAMES.items() if verb == row.name]
+    also += [f"{noun} {verb}" for noun, verbs in NOUNS.items() for verb, name in verbs.items() if name == row.name]
+    also = [f"`{spelling}`" for spelling in also if spelling != row.name]
     parts = [f"## {row.name}\n", f"    {usage}\n", row.help + (f" Also: {', '.join(also)}." if also else "") + "\n"]
     parts += map(_option, row.options)
     if row.options:

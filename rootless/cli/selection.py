@@ -141,7 +141,9 @@ def _several(store: Store, opts: Opts, verb: str) -> list[Container]:
         passes = container_filter(store, wanted)
         containers = [container for container in containers if passes(container)]
     if vars(opts).get("running"):
-        return [container for container in containers if container.up and not container.waits]
+        return [row for row in containers if row.up and not row.waits and row.state != "paused"]
+    if verb == "start" and not opts.all:  # what a filter has named is shown, also where it runs already
+        return containers
     return [container for container in containers if _suits(container, verb)]
 
 
@@ -154,6 +156,8 @@ def _suits(container: Container, verb: str) -> bool:
         return (container.up or _is_starting_again(container)) and not container.waits
     if verb == "init":
         return not container.up and not container.monitor_pid
+    if verb == "start":
+        return container.waits or not container.alive
     if verb == "pause":
         return state == "running"
     return verb != "unpause" or state == "paused"

@@ -24,7 +24,7 @@ from rootless.cli.options import Argument as ArgumentRow
 from rootless.cli.options import Command as CommandRow
 from rootless.cli.options import Option as OptionRow
 from rootless.cli.settings import Settings
-from rootless.cli.tables import GLOBAL, NOUNS, VERBS, command_named
+from rootless.cli.tables import GLOBAL, NOUNS, SECOND_NAMES, VERBS, command_named
 from rootless.cli.verbs import VERSION_LINE, execute
 
 PROGRAM = "rootless"
@@ -207,10 +207,10 @@ class _Group(TyperGroup):
 
 
 class _Root(_Group):
-    names = {verb: verb for verb in VERBS}  # noqa: RUF012
+    names = {verb: verb for verb in VERBS} | SECOND_NAMES
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted([*self.names, *NOUNS])
+        return sorted([*VERBS, *NOUNS])
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in NOUNS:

@@ -26,6 +26,8 @@ def test_what_only_docker_has(rl: Rootless, image: str) -> None:
     found = rl.inspect("c")
     assert found["LogPath"] == found["HostConfig"]["LogConfig"]["Path"]
     assert found["Platform"] == "linux"
+    rl("create", "--name", "silent", "--network", "none", "--log-driver", "none", image, "true")
+    assert rl.inspect("silent")["LogPath"] == "", "there is no such file"
     assert "/proc/kcore" in found["HostConfig"]["MaskedPaths"]
     assert "/proc/sys" in found["HostConfig"]["ReadonlyPaths"]
 

@@ -303,8 +303,14 @@ def test_containers_are_selected(rl: Rootless, image: str, tmp_path: Path) -> No
     assert rl.out("init", "--latest", check=False) == ""
     assert sorted(rl.out("init", "--all").split()) == sorted([ids[0], ids[2]])
     assert sorted(rl.out("restart", "-t", "0", "--running").split()) == sorted([ids[1], ids[3]])
+    rl("pause", "c1")
+    assert rl.out("restart", "-t", "0", "--running") == ids[3]
+    rl("unpause", "c1")
     assert rl.out("restart", "-t", "0", "--cidfile", str(file)) == ids[0]
     assert rl.out("stop", "-t", "0", "--cidfile", str(file)) == ids[0]
+    assert sorted(rl.out("start", "--all").split()) == sorted([ids[0], ids[2]]), "the others run already"
+    assert rl.out("start", "--filter", "name=c2") == ids[2]
+    assert rl.out("stop", "-t", "0", "c0", "c2").split() == ["c0", "c2"]
     assert rl.out("kill", "--latest") == ids[3]
     assert rl.out("kill", "--all") == ids[1]
     done = rl("stop", "--ignore", "nobody", "-t", "0", "c2")

@@ -40,6 +40,7 @@ def test_words_lead_to_commands() -> None:
         return found[0].name if found else None
 
     assert name_of("ps") == name_of("container", "ls") == name_of("container", "ps") == "ps"
+    assert name_of("umount") == name_of("container", "umount") == "unmount"
     assert name_of("image", "rm") == "rmi"
     assert name_of("image", "inspect") == "image inspect"
     assert name_of("system", "info") == "info"

@@ -192,19 +192,19 @@ def test_kill_waits_for_a_start_that_its_policy_makes_in_this_moment(
 
 
 @pytest.mark.parametrize(
-    ("columns", "stopped", "killed"),
+    ("columns", "stopped", "killed", "started"),
     [
-        ({"state": records.EXITED, "restart": "always"}, True, True),
-        ({"state": records.EXITED, "restart": ""}, False, False),
-        ({"state": records.RESTARTING, "restart": "always"}, True, True),
-        ({"state": records.RUNNING}, True, True),
-        ({"state": records.PAUSED}, False, True),
-        ({"state": records.INITIALIZED}, True, False),
+        ({"state": records.EXITED, "restart": "always"}, True, True, True),
+        ({"state": records.EXITED, "restart": ""}, False, False, True),
+        ({"state": records.RESTARTING, "restart": "always"}, True, True, True),
+        ({"state": records.RUNNING}, True, True, False),
+        ({"state": records.PAUSED}, False, True, False),
+        ({"state": records.INITIALIZED}, True, False, True),
     ],
 )
-def test_whom_all_means(store: Store, columns: dict[str, object], stopped: bool, killed: bool) -> None:
+def test_whom_all_means(store: Store, columns: dict[str, object], stopped: bool, killed: bool, started: bool) -> None:
     row = container(store, **columns, **monitored_by(os.getpid()))
-    assert (_suits(row, "stop"), _suits(row, "kill")) == (stopped, killed)
+    assert [_suits(row, verb) for verb in ("stop", "kill", "start")] == [stopped, killed, started]
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,9 @@ VERBS = {
 }
 """Verb -> table module."""
 
+SECOND_NAMES = {"umount": "unmount"}
+"""Another spelling of a verb -> the verb."""
+
 NOUNS = {
     "container": {
         **{
@@ -197,7 +200,8 @@ def find(words: list[str]) -> tuple[Command, list[str]] | None:
     """The command that `words` begin with, and the words after it; None where there is none such."""
     if not words:
         return None
-    if words[0] in VERBS:
-        return command_named(words[0]), words[1:]
+    verb = SECOND_NAMES.get(words[0], words[0])
+    if verb in VERBS:
+        return command_named(verb), words[1:]
     name = NOUNS[words[0]].get(words[1]) if words[0] in NOUNS and len(words) > 1 else None
     return (command_named(name), words[2:]) if name else None

@@ -7,7 +7,6 @@ from rootless.engine.cleanup import run_directory
 from rootless.engine.exec_sessions import sessions
 from rootless.engine.inspect.network import network_settings
 from rootless.engine.inspect.settings import host_settings, process_settings
-from rootless.engine.logplace import log_path
 from rootless.engine.records import dependencies
 from rootless.errors import StorageError
 from rootless.jsontext import loads
@@ -37,6 +36,7 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
     process = config.get("process") or {}
     args = process.get("args") or []
     ports = loads(container.ports)
+    host = host_settings(store, container, request, config, ports)
     found: dict[str, Any] = {
         "Id": container.id,
         "Created": rfc3339(container.created),
@@ -51,7 +51,7 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
         "ResolvConfPath": _live(store, container, "resolv.conf"),
         "HostnamePath": _live(store, container, "hostname"),
         "HostsPath": _live(store, container, "hosts"),
-        "LogPath": log_path(store, container.id, request.get("log_opt", [])),
+        "LogPath": host["LogConfig"]["Path"],
         "StaticDir": directory,
         "OCIConfigPath": directory + "/config.json",
         "OCIRuntime": "rootless",
@@ -75,7 +75,7 @@ def inspect_container(store: Store, container: Container, size: bool = False) ->
         "IsInfra": False,
         "IsService": False,
         "Config": process_settings(container, request, config, ports),
-        "HostConfig": host_settings(store, container, request, config, ports),
+        "HostConfig": host,
         "UseImageHosts": request.get("no_hosts", False),
         "UseImageHostname": False,
     }
