@@ -80,7 +80,7 @@ def exec_foreground(
             stdio[0], ours[0] = os.pipe2(os.O_CLOEXEC)
         else:
             ours[fd], stdio[fd] = os.pipe2(os.O_CLOEXEC)
-    from rootless.engine.monitor.loop import PROXIED
+    from rootless.engine.monitor.signals import PROXIED
 
     # The command may show signs of life before `Monitor.run` lets signals in: one that answers them waits till then.
     _signal.pthread_sigmask(_signal.SIG_BLOCK, PROXIED)
@@ -107,7 +107,7 @@ def exec_detached(store: Store, reference: str, request: ExecRequest) -> str:
 
     A child stays behind as its parent: a container whose process nobody reaps could not end.
     """
-    from rootless.engine.monitor.handover import fork_monitor
+    from rootless.engine.handover import fork_monitor
 
     target = Target(store, reference, request)
 
@@ -298,7 +298,7 @@ def _exec_on_terminal(store: Store, target: Target, request: ExecRequest, tell: 
     import _socket
 
     from rootless.engine.attach import Attachment, parse_detach_keys
-    from rootless.engine.monitor.handover import fork_monitor
+    from rootless.engine.handover import fork_monitor
     from rootless.kernel.terminal import size_of_ours
 
     keys = parse_detach_keys(detach_keys)

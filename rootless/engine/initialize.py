@@ -18,9 +18,9 @@ import time
 from rootless.engine import records
 from rootless.engine.cleanup import run_directory
 from rootless.engine.events import container_event
+from rootless.engine.handover import leave_session, live, read_report
 from rootless.engine.launchers import existing_container
 from rootless.engine.monitor.attach_server import listen
-from rootless.engine.monitor.handover import leave_session, live, read_report
 from rootless.engine.recover import find, need_here, settled
 from rootless.engine.run import start_what_it_needs
 from rootless.errors import ConflictError, OvertakenError, RootlessError

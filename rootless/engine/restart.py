@@ -2,7 +2,7 @@
 that.
 
 The row of a container that is about to be started again is in state restarting, and names the monitor that waits
-(`monitor.again`). Whoever changes that state decides: the monitor, by taking the row to start the container, or `stop`,
+(`again`). Whoever changes that state decides: the monitor, by taking the row to start the container, or `stop`,
 `kill`, `rm -f` and `start`, by taking it away.
 """
 

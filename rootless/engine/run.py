@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rootless.engine.launchers import Launcher, Tell
     from rootless.engine.records import Container
     from rootless.engine.request import CreateRequest
-    from rootless.engine.start import Starter
     from storage.store import Store
 
 
@@ -44,7 +43,7 @@ def run_foreground(
 
         streams = streams_of(request)
         request.interactive = request.interactive or 0 in streams
-    return watch(store, launcher(), 0, streams, sig_proxy)
+    return _watch(store, launcher, streams, sig_proxy)
 
 
 def run_detached(store: Store, request: CreateRequest, tell: Tell, preserve: list[int] | None = None) -> str:
@@ -98,7 +97,7 @@ def start_attached(
         try:
             if CreateRequest.from_plain(loads(container.request)).tty:
                 return _follow_child(store, launcher, interactive, detach_keys, sig_proxy)
-            return watch(store, launcher(), 0, [0, 1, 2] if interactive else [1, 2], sig_proxy)
+            return _watch(store, launcher, [0, 1, 2] if interactive else [1, 2], sig_proxy)
         except OvertakenError:
             continue
 
@@ -148,31 +147,35 @@ def start_what_it_needs(store: Store, container: Container, tell: Tell) -> None:
 # Who stays with it
 
 
-def watch(store: Store, launched: tuple[Starter, int, bool], delay: float, streams: list[int], sig_proxy: bool) -> int:
-    """Be the monitor of a container in the foreground until it has ended; its exit code.
+def _watch(store: Store, launcher: Launcher, streams: list[int], sig_proxy: bool) -> int:
+    """Start a container and be its monitor in the foreground; its exit code."""
+    starter, log, auto_remove = launcher()
+    return watch(starter.foreground_state(auto_remove, log, streams, sig_proxy), store)
 
-    `streams`: those of ours that take part. `delay`: seconds that its restart policy has waited before it was started,
-    0 where a user has. Where the policy starts it again this process executes itself anew (`monitor.again`).
+
+def watch(state: dict[str, Any], store: Store | None = None) -> int:
+    """Be the monitor of a container in the foreground (`Starter.foreground_state`) until it has ended; its exit code.
+
+    Where its restart policy starts it again this process executes itself anew (`again`).
     """
-    starter, log, auto_remove = launched
-    state = starter.monitor_state(auto_remove, log, 0 in streams, [])
-    state["delay"] = delay
-    state["streams"] = [number for number in streams if number]
-    state["foreground"] = {"streams": streams, "sig_proxy": sig_proxy}
     from rootless.engine.monitor.finish import finish
     from rootless.engine.monitor.loop import Monitor
 
-    monitor = Monitor(state, True, lambda state, code: finish(state, code, store))
-    if sig_proxy:
-        monitor.proxy_signals()
-    else:
-        monitor.end_on_signals()
-    code = monitor.run()
-    if state["pause"] is not None:
-        from rootless.engine.monitor.again import live_on
+    while True:
+        monitor = Monitor(state, True, lambda state, code: finish(state, code, store))
+        if state["foreground"]["sig_proxy"]:
+            monitor.proxy_signals()
+        else:
+            monitor.end_on_signals()
+        code = monitor.run()
+        if state["pause"] is None:
+            return code
+        from rootless.engine.again import live_on
 
-        live_on(state, code)
-    return code
+        following = live_on(state, code)
+        if isinstance(following, int):
+            return following
+        state = following
 
 
 def _follow_child(store: Store, launcher: Launcher, interactive: bool, detach_keys: str | None, sig_proxy: bool) -> int:
@@ -189,7 +192,7 @@ def _follow_child(store: Store, launcher: Launcher, interactive: bool, detach_ke
 def _in_child(store: Store, launcher: Launcher, clients: list[int]) -> tuple[str, tuple[int, int, str]]:
     """Have a child start the container and become its monitor; returns, once its program runs, the container's id and
     (pid, start time, realm) of its pid 1."""
-    from rootless.engine.monitor.handover import fork_monitor
+    from rootless.engine.handover import fork_monitor
     from rootless.kernel.pidfd import realm, start_time
 
     def launch() -> tuple[dict[str, Any], Any]:

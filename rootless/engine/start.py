@@ -229,7 +229,7 @@ class Starter:
         import _signal  # type: ignore[import-not-found]
 
         from rootless.engine import records
-        from rootless.engine.monitor.loop import PROXIED
+        from rootless.engine.monitor.signals import PROXIED
 
         launch = self._launch
         self.prepare()
@@ -267,8 +267,8 @@ class Starter:
         `clients`: attached connections. `rootfs`: pidfd of the process that serves the root file system. `since` is
         when it began to run (time.monotonic), `delay` what was waited before that, `timeout` how many seconds it may
         run, 0 for ever; `pause` becomes the seconds until it is started again (None: it is not), in the foreground with
-        the arguments `foreground` of `run.watch`. `health`: whether it is to be checked; `renew`: its checks have it
-        started again; `acting`: the child that ends it for that, or 0.
+        `foreground` for `foreground_state`. `health`: whether it is to be checked; `renew`: its checks have it started
+        again; `acting`: the child that ends it for that, or 0.
         `cgroup`: its control group, "" for none. `policy`: whether its restart policy may keep it from being removed.
         """
         request = self.request
@@ -316,6 +316,13 @@ class Starter:
             "foreground": None,
             "timeout": request.timeout or 0,
         }
+
+    def foreground_state(self, auto_remove: bool, log: int, streams: list[int], sig_proxy: bool) -> dict[str, Any]:
+        """As `monitor_state`, for a monitor in the foreground. `streams`: those of ours that take part."""
+        state = self.monitor_state(auto_remove, log, 0 in streams, [])
+        state["streams"] = [number for number in streams if number]
+        state["foreground"] = {"streams": streams, "sig_proxy": sig_proxy}
+        return state
 
     def _serving_process(self) -> int:
         from storage.drivers import serving_process

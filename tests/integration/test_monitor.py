@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -14,7 +15,10 @@ from typing import Any
 
 import pytest
 
-from rootless.engine.monitor.handover import fork_monitor
+from rootless.engine import again
+from rootless.engine.handover import fork_monitor
+from rootless.engine.monitor import finish, interpreter
+from rootless.errors import RootlessError
 from rootless.kernel.pidfd import open_pidfd
 from tests.support.command import Rootless, wait_until
 
@@ -120,6 +124,53 @@ def test_a_monitor_goes_on_where_no_other_interpreter_can_be_started(monkeypatch
     assert ours.recv(100) == b"E7"
     ours.close()
     os.wait()
+
+
+def test_a_monitor_that_stays_as_it_is_obeys_a_restart_policy_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(state: dict[str, Any], code: int) -> None:
+        state["pause"] = 0.5
+
+    def live_on(state: dict[str, Any], code: int) -> None:
+        os._exit(70 + code if state["pause"] == 0.5 else 1)
+
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    monkeypatch.setattr(finish, "finish", end)
+    monkeypatch.setattr(again, "live_on", live_on)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    fd = theirs.detach()
+    fork_monitor(lambda: (watched(0.2, fd), None), [fd])
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 77
+    ours.close()
+
+
+def test_ctrl_c_while_a_container_is_started_is_told_by_the_exit_code_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    def launch() -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(RootlessError, match="its monitor was killed"):
+        fork_monitor(launch, [])
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 130
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_lean_interpreter_gets_the_descriptors_that_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    result, report = os.pipe()
+    mine, other = os.pipe()
+
+    def execute(program: str, words: list[str]) -> None:
+        passed = [fd for fd in range(3, 256) if Path(f"/proc/self/fd/{fd}").exists() and os.get_inheritable(fd)]
+        os.write(report, json.dumps([passed, int(words[4])]).encode())
+        os._exit(0)
+
+    monkeypatch.setattr(os, "execv", execute)
+    if (child := os.fork()) == 0:
+        os.set_inheritable(other, True)  # as what a caller has left open
+        interpreter.execute({"root": "/r", "id": "x"}, {mine, -1})
+    os.waitpid(child, 0)
+    passed, memory = json.loads(os.read(result, 4096))
+    assert sorted(passed) == sorted([mine, memory])
+    for fd in (result, report, mine, other):
+        os.close(fd)
 
 
 def test_a_monitor_goes_on_where_the_command_has_been_killed_meanwhile() -> None:

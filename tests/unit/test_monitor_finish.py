@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from rootless.engine import cleanup, records
-from rootless.engine.monitor import again
+from rootless.engine import again, cleanup, launchers, records
 from rootless.engine.monitor.finish import finish
-from rootless.engine.monitor.loop import ENDING
+from rootless.engine.monitor.signals import ENDING
 from rootless.engine.records import Container
+from rootless.errors import RootlessError
 from rootless.kernel.pidfd import myself
 from storage.event_log import EventLog
 from storage.store import Store
@@ -152,9 +152,13 @@ def life(store: Store, **state: Any) -> int:
             records.update(own.db, ID, monitor_pid=me, monitor_start=start, boot_id=realm)
         own.forget()
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        if state.pop("ignores", False):
+            for number in ENDING:
+                signal.signal(number, signal.SIG_IGN)
         if state.pop("told", False):
             os.kill(os.getpid(), signal.SIGTERM)
-        again.wait_and_start({**state_of(store), "acting": 0, "pause": 0.01, "code": 9, **state})
+        code = again.wait_and_start({**state_of(store), "acting": 0, "pause": 0.01, "code": 9, **state})
+        os._exit(code if isinstance(code, int) else 99)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
@@ -181,3 +185,44 @@ def test_what_somebody_else_has_taken_is_left_alone(store: Store, state: str) ->
     assert life(store, taken=True) == 9
     row = records.find(store.db, "c")
     assert (row.state, row.restarts, row.monitor_pid) == (state, 2, os.getpid())
+
+
+def starts(monkeypatch: pytest.MonkeyPatch, failing: RootlessError, number: int = 0) -> None:
+    """A start sends itself a signal and fails, as `launchers.existing_container` does: the row is left as it was."""
+
+    def begin(store: Store, container: Container, tell: object, again: bool) -> Any:
+        def launch() -> None:
+            assert (again, container.state) == (True, records.EXITED)
+            if number:
+                os.kill(os.getpid(), number)
+            records.update(store.db, ID, monitor_pid=0, monitor_start=0, error=str(failing))
+            raise failing
+
+        return launch
+
+    def live_on(state: dict[str, Any], code: int) -> None:
+        os._exit(100 + code if state["pause"] == 0.02 else 1)
+
+    monkeypatch.setattr(launchers, "existing_container", begin)
+    monkeypatch.setattr(again, "live_on", live_on)
+
+
+@pytest.mark.parametrize(("restart", "later"), [("always", True), ("on-failure:4", True), ("on-failure:3", False)])
+def test_a_start_that_fails_is_tried_later(
+    store: Store, monkeypatch: pytest.MonkeyPatch, restart: str, later: bool
+) -> None:
+    starts(monkeypatch, RootlessError("the port is taken", exit_code=7))
+    ours(store, state=records.RESTARTING, restart=restart, restarts=2)
+    assert life(store, foreground=None) == (107 if later else 7), "after twice the pause, or not at all"
+    row = records.find(store.db, "c")
+    assert (row.restarts, row.error) == (3, "the port is taken")
+    assert (row.state, row.monitor_pid != 0) == (records.RESTARTING if later else records.EXITED, later)
+
+
+@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("ignores", [False, True])
+def test_signals_end_a_start(store: Store, monkeypatch: pytest.MonkeyPatch, number: int, ignores: bool) -> None:
+    """During the pause they waited, or whoever started us had us ignore them."""
+    starts(monkeypatch, RootlessError("no signal"), number)
+    ours(store, state=records.RESTARTING, restart="always")
+    assert life(store, foreground=None, ignores=ignores) == -number

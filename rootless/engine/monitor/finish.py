@@ -86,7 +86,7 @@ def _pause(container: Container, state: dict[str, Any], code: int) -> float | No
     if pause is not None and state["foreground"] is None:
         import _signal  # type: ignore[import-not-found]
 
-        from rootless.engine.monitor.loop import ENDING
+        from rootless.engine.monitor.signals import ENDING
 
         # Whoever ends the policy says so with one of them, which must still be there when we wait for it.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)

@@ -7,7 +7,7 @@ import _signal  # type: ignore[import-not-found]
 import marshal
 import posix as os
 
-from rootless.engine.monitor.loop import ENDING
+from rootless.engine.monitor.signals import ENDING
 from rootless.engine.monitor.streams import POLLIN
 
 TYPE_CHECKING = False
@@ -138,7 +138,7 @@ def _become_check(state: dict[str, Any], report: int, monitor: int) -> None:
         null = os.open("/dev/null", os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        from rootless.engine.monitor.handover import execute
+        from rootless.engine.monitor.interpreter import execute
 
         kept = {name: state[name] for name in ("id", "root", "runroot", "driver", "pid", "since")}
         execute({**kept, "check": True, "report": report, "monitor": monitor}, {report})

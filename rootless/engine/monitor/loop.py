@@ -17,6 +17,7 @@ from rootless.engine.monitor.input import Input
 from rootless.engine.monitor.logfile import LogFile
 from rootless.engine.monitor.poller import Poller
 from rootless.engine.monitor.reap import exit_code, stands_still
+from rootless.engine.monitor.signals import DEADLY, ENDING, PROXIED
 from rootless.engine.monitor.streams import POLLERR, POLLHUP, POLLIN, POLLOUT, Output, read
 
 TYPE_CHECKING = False
@@ -31,13 +32,6 @@ _READABLE = POLLIN | POLLHUP | POLLERR
 _DEAF = 1.0  # seconds
 _AGAIN = 0.1
 _MOST_IN_A_PIPE = 1 << 20  # what users may make of one (fs.pipe-max-size)
-PROXIED = tuple(
-    getattr(_signal, name)
-    for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCONT", "SIGWINCH")
-)
-# By these a user ends a container for good, whatever its restart policy.
-ENDING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
-_DEADLY = tuple(number for number in PROXIED if number not in (_signal.SIGCONT, _signal.SIGWINCH))
 
 
 class Monitor:
@@ -80,12 +74,12 @@ class Monitor:
 
     def end_on_signals(self) -> None:
         """Let the signals that would end us end the container, so that its end is recorded."""
-        self._answer_signals(_DEADLY, _signal.SIGKILL)
+        self._answer_signals(DEADLY, _signal.SIGKILL)
 
     def _answer_signals(self, numbers: tuple[int, ...], sent: int | None) -> None:
         def answer(number: int, frame: object) -> None:
             if self._withheld:
-                if number in _DEADLY:
+                if number in DEADLY:
                     self.code = 128 + number
             elif number == _signal.SIGCONT and self.paused():
                 pass  # it is for `unpause` to wake it

@@ -9,11 +9,11 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import posix as os
 
-from rootless.engine.monitor.loop import ENDING
+from rootless.engine.monitor.signals import ENDING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
 
     from rootless.engine.records import Container
     from storage.store import Store
@@ -23,35 +23,34 @@ _MOST_LOOKS = 100
 _A_MOMENT = 0.02  # seconds
 
 
-def live_on(state: dict[str, Any], code: int) -> NoReturn:
-    """Become the process that waits `state["pause"]` seconds and starts the container again; `code` is how it ended."""
-    from rootless.engine.monitor.handover import execute
+def live_on(state: dict[str, Any], code: int) -> dict[str, Any] | int:
+    """Become the process that waits `state["pause"]` seconds and starts the container again; `code` is how it ended.
+
+    Returns, as `wait_and_start`, only where that process cannot be: then this one has waited."""
+    from rootless.engine.monitor.interpreter import execute
 
     _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)
     kept = {**{name: state[name] for name in _KEPT}, "code": code}
     try:
         execute(kept, {state["held"], *state["clients"]})
     except OSError:  # no memory for it, or an interpreter that was replaced in this moment
-        wait_and_start(kept)
+        return wait_and_start(kept)
 
 
-def wait_and_start(state: dict[str, Any]) -> NoReturn:
-    """The life of that process. A signal that would end it ends the policy."""
-    code: int = state["code"]
-    try:
-        asked = _signal.sigtimedwait(ENDING, state["pause"]) is not None
-        _reap(state["acting"])
-        from storage.store import Store
+def wait_and_start(state: dict[str, Any]) -> dict[str, Any] | int:
+    """The life of that process: the state of the container's monitor once it runs again, which the caller becomes; or
+    the exit code where it does not. A signal that would end the process ends the policy."""
+    asked = _signal.sigtimedwait(ENDING, state["pause"]) is not None
+    _reap(state["acting"])
+    from storage.store import Store
 
-        store = Store(state["root"], state["runroot"], state["driver"])
-        container = _ours(store, state["id"])
-        if container is not None:
-            if asked or container.stopped:
-                _give_up(store, container, stopped=1)
-            else:
-                code = _start(store, container, state)
-    finally:
-        os._exit(code)
+    store = Store(state["root"], state["runroot"], state["driver"])
+    container = _ours(store, state["id"])
+    if container is not None:
+        if not (asked or container.stopped):
+            return _start(store, container, state)
+        _give_up(store, container, stopped=1)
+    return int(state["code"])
 
 
 def _reap(acting: int) -> None:
@@ -94,7 +93,7 @@ def _give_up(store: Store, container: Container, **changes: Any) -> None:
         take(store, container, True)
 
 
-def _start(store: Store, container: Container, state: dict[str, Any]) -> int:
+def _start(store: Store, container: Container, state: dict[str, Any]) -> dict[str, Any] | int:
     from rootless.engine import records
     from rootless.engine.launchers import existing_container
     from rootless.errors import OvertakenError, RootlessError
@@ -114,22 +113,20 @@ def _start(store: Store, container: Container, state: dict[str, Any]) -> int:
         _signal.signal(number, _signal.SIG_DFL)  # where we were to ignore them
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, ENDING)
     try:
-        launched = existing_container(store, container, tell, again=True)()
+        starter, log, auto_remove = existing_container(store, container, tell, again=True)()
     except OvertakenError:
         return int(state["code"])
     except (RootlessError, OSError) as error:
         tell(f"restarting {container.name}: {error}")
         return _try_later(store, state, getattr(error, "exit_code", 125))
     if foreground is not None:
-        from rootless.engine.run import watch
-
-        return watch(store, launched, state["pause"], **foreground)
-    from rootless.engine.monitor.handover import live
-
-    starter, log, auto_remove = launched
-    for fd in state["clients"]:
-        _tell_process(fd, starter.pid)
-    return live({**starter.monitor_state(auto_remove, log, False, state["clients"]), "delay": state["pause"]})
+        following = starter.foreground_state(auto_remove, log, **foreground)
+    else:
+        for fd in state["clients"]:
+            _tell_process(fd, starter.pid)
+        following = starter.monitor_state(auto_remove, log, False, state["clients"])
+    following["delay"] = state["pause"]
+    return following
 
 
 def _tell_process(client: int, pid: int) -> None:
@@ -143,7 +140,7 @@ def _tell_process(client: int, pid: int) -> None:
     connection.detach()
 
 
-def _try_later(store: Store, state: dict[str, Any], code: int) -> int:
+def _try_later(store: Store, state: dict[str, Any], code: int) -> dict[str, Any] | int:
     """What stood in the way may be gone then."""
     from rootless.engine import records
     from rootless.engine.restart import pause_before
@@ -159,5 +156,5 @@ def _try_later(store: Store, state: dict[str, Any], code: int) -> int:
     pid, start, realm = myself()
     waits = {"state": records.RESTARTING, "monitor_pid": pid, "monitor_start": start, "boot_id": realm}
     if records.update_if(store.db, container, **waits):
-        live_on({**state, "pause": pause}, code)
+        return live_on({**state, "pause": pause}, code)
     return code

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import marshal
 import os
-import sys
 
 from rootless.faults import step
-from rootless.kernel.process import close_range
 from rootless.runtime.channel import describe_error, restore_error
 
 TYPE_CHECKING = False
@@ -88,14 +86,18 @@ def leave_session() -> None:
 
 def live(state: State) -> int:
     """Be the monitor of a container that runs, as the lean interpreter if that can be; the exit code."""
-    try:
-        become_lean(state)
-    except OSError:  # no memory for it, or an interpreter that was replaced in this moment
-        return _stay(state)
+    while True:
+        try:
+            become_lean(state)
+        except OSError:  # no memory for it, or an interpreter that was replaced in this moment
+            following = _stay(state)
+        if isinstance(following, int):
+            return following
+        state = following
 
 
-def _stay(state: State) -> int:
-    """Be the monitor as the process that we are."""
+def _stay(state: State) -> State | int:
+    """Be the monitor as the process that we are; as `again.live_on`."""
     if "session" in state:
         from rootless.engine.exec_sessions import ended as finish
     else:
@@ -105,33 +107,18 @@ def _stay(state: State) -> int:
     monitor = Monitor(state, end=finish)
     monitor.proxy_signals()
     code = monitor.run()
-    if state.get("pause") is not None:
-        from rootless.engine.monitor.again import live_on
+    if state.get("pause") is None:
+        return code
+    from rootless.engine.again import live_on
 
-        live_on(state, code)
-    return code
+    return live_on(state, code)
 
 
 def become_lean(state: State) -> NoReturn:
     """Execute `lean.py` as the monitor with this state. Raises OSError."""
+    from rootless.engine.monitor.interpreter import execute
+
     kept = {*[state[name] for name in _DESCRIPTORS], *state["clients"]}
     if state["helper"] is not None:
         kept |= {*state["helper"]["pidfds"], state["helper"]["exit_fd"]}
     execute(state, kept)
-
-
-def execute(state: State, kept: set[int]) -> NoReturn:
-    """Execute `lean.py` with this state, of our descriptors with those in `kept` alone. Raises OSError."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    root = here.rsplit("/", 3)[0]
-    # storage and network lie beside rootless, or where an editable installation put them
-    state["path"] = [root, *[entry for entry in sys.path if entry not in ("", root)]]
-    memory = os.memfd_create("state", 0)
-    os.write(memory, marshal.dumps(state))
-    close_range(3, cloexec=True)  # what the caller happened to have open is not for us to keep
-    for fd in (memory, *kept):
-        if fd >= 0:
-            os.set_inheritable(fd, True)
-    # The interpreter itself, not the link to it in a virtual environment: nothing of that is needed.
-    program = os.path.realpath(sys.executable)
-    os.execv(program, [program, "-I", "-S", f"{here}/lean.py", str(memory), state["root"], state["id"][:12]])
