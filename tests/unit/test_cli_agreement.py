@@ -148,12 +148,25 @@ def test_no_name_of_an_option_stands_twice_in_a_command() -> None:
         assert len(fields) == len(set(fields)), name
 
 
+DOCKERS = {  # what docker has and Podman 5.4 has not
+    "cp": "--follow-link -L --quiet -q",
+    "create": "--health-start-interval",
+    "logs": "--details",
+    "restart": "--signal -s",
+    "run": "--health-start-interval",
+    "stop": "--signal -s",
+    "update": "--health-start-interval",
+}
+
+
 def test_every_flag_is_one_that_podman_has_or_ours_by_intent() -> None:
     from rootless.cli.tables.podman import knows
 
     own = {("pull", "--policy")}  # newer than 5.4
     own |= {("system check", "--format"), ("system prune", "--blobs")}
     own |= {("create", "--domainname"), ("run", "--domainname"), ("secret create", "--ignore")}  # Docker's; newer
+    for name, words in DOCKERS.items():
+        own |= {(name, flag) for flag in words.split()}
     hidden = {"--net", "--dns-opt", "--timeout"}  # Docker's spellings, which Podman takes without listing them
     for name in NAMES:
         for option in command_named(name).options:
