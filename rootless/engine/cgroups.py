@@ -72,7 +72,10 @@ def name_of(container_id: str) -> str:
 def end(directory: str) -> bool:
     """Remove the group of a container that has ended; whether the kernel had to kill a process in it for memory."""
     killed = cgroups.numbers(directory, "memory.events").get("oom_kill", 0) > 0
-    cgroups.remove(directory)
+    if not cgroups.remove(directory, 0):
+        # What was on its way in, and frozen before it had joined the namespaces, has not ended with them.
+        cgroups.kill(directory)
+        cgroups.remove(directory)
     return killed
 
 

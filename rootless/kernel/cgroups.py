@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 
 from rootless.errors import KernelError
@@ -20,6 +21,8 @@ LEAF = "rootless-others"  # where processes go that were in a group whose contro
 _USUAL = "/sys/fs/cgroup"
 _UNITS = (".service", ".scope")
 _PAUSE = 0.002  # seconds
+_NOT_YET = (errno.EBUSY, errno.ENOTEMPTY)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def mounted() -> tuple[str, str] | None:
@@ -162,11 +165,16 @@ def can_join(directory: str) -> bool:
 
 
 def members(directory: str) -> set[int]:
-    """The processes in a group and those below it."""
-    found: set[int] = set()
-    for place in _with_those_below(directory):
-        found.update(int(word) for word in read(place, "cgroup.procs").split())
-    return found
+    """The processes in a group and those below it, without those that our pid namespace has no numbers for."""
+    found = set(read(directory, "cgroup.procs").split())
+    for above, name in _below(directory):
+        try:
+            fd = os.open(f"{name}/cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=above)
+            with open(fd, "rb", buffering=0) as file:
+                found.update(file.readall().decode().split())
+        except OSError:  # it has gone, or has threads only
+            pass
+    return {int(word) for word in found if word != "0"}
 
 
 def freeze(directory: str, frozen: bool, patience: float = 10.0) -> bool:
@@ -208,33 +216,69 @@ def remove(directory: str, patience: float = 1.0) -> bool:
     """Remove a group, and those that were made in it; whether it is gone. Its processes have ended."""
     deadline = time.monotonic() + patience
     while True:
-        for place in _with_those_below(directory, last=True):
+        try:
+            os.rmdir(directory)
+        except OSError as error:
+            if error.errno not in _NOT_YET:
+                return error.errno == errno.ENOENT
+        else:
+            return True
+        for above, name in _below(directory):
             try:
-                os.rmdir(place)
+                os.rmdir(name, dir_fd=above)
             except OSError as error:
-                if error.errno == errno.ENOENT and place == directory:
-                    return True
-                if error.errno not in (errno.EBUSY, errno.ENOENT, errno.ENOTEMPTY):
+                if error.errno not in (*_NOT_YET, errno.ENOENT):
                     return False
-            else:
-                if place == directory:
-                    return True
         if time.monotonic() > deadline:
             return False
         time.sleep(_PAUSE)
 
 
-def _with_those_below(directory: str, last: bool = False) -> Iterator[str]:
-    """The group itself, first or `last`, and all below it."""
-    if not last:
-        yield directory
+def _below(directory: str) -> Iterator[tuple[int, str]]:
+    """All groups below a group, the innermost first, each as a descriptor of the one that it is in and its name: what a
+    container makes may be deeper than a path is long."""
+    try:
+        here = os.open(directory, _DIRECTORY)
+    except OSError:
+        return
+    waiting = [_groups_in(here)]
+    inside: list[str] = []
+    try:
+        while waiting[-1] or inside:
+            if waiting[-1]:
+                name = waiting[-1].pop()
+                try:
+                    below = os.open(name, _DIRECTORY, dir_fd=here)
+                except OSError:  # it has gone
+                    continue
+                inside.append(name)
+                waiting.append(_groups_in(below))
+            else:
+                waiting.pop()
+                try:
+                    below = os.open("..", _DIRECTORY, dir_fd=here)
+                except OSError:  # all of it has gone
+                    return
+            os.close(here)
+            here = below
+            if len(waiting) == len(inside):
+                yield here, inside.pop()
+    finally:
+        os.close(here)
+
+
+def _groups_in(fd: int) -> list[str]:
+    """The names of the groups in a group."""
     try:
         # Directories have links for those in them: most groups have none.
-        names = os.listdir(directory) if os.stat(directory).st_nlink != 2 else []
+        names = os.listdir(fd) if os.fstat(fd).st_nlink != 2 else []
     except OSError:
-        names = []
-    for name in names:
-        if "." not in name or os.path.isdir(f"{directory}/{name}"):
-            yield from _with_those_below(f"{directory}/{name}", last)
-    if last:
-        yield directory
+        return []
+    return [name for name in names if "." not in name or _is_directory(name, fd)]
+
+
+def _is_directory(name: str, fd: int) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    except OSError:
+        return False

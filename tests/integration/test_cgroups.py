@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +131,30 @@ def test_a_start_that_was_killed_leaves_no_group_for_long(grouped: Grouped, imag
     grouped("run", "-d", "--name", "c", *NONE, image, "sleep", "100")
     os.kill(grouped.inspect("c")["State"]["ConmonPid"], signal.SIGKILL)
     wait_until(lambda: grouped.status("c") == "exited")
+    assert grouped.groups() == []
+
+
+def test_what_froze_on_its_way_in_ends_with_the_container(grouped: Grouped, image: str) -> None:
+    grouped("run", "-d", "--name", "c", *NONE, image, "sleep", "100")
+    group = grouped.group_of("c")
+    (group / "cgroup.freeze").write_text("1")  # as a pause does that overtakes the command
+    command = grouped.popen("exec", "c", "true", stderr=subprocess.PIPE)
+    wait_until(lambda: len((group / "cgroup.procs").read_text().split()) == 2)
+    grouped("rm", "-f", "-t", "0", "c")
+    _, told = command.communicate(timeout=10)
+    assert command.returncode == 125, told
+    assert grouped.groups() == []
+
+
+def test_groups_whose_paths_are_too_long_go_with_the_container(grouped: Grouped, image: str) -> None:
+    name = "x" * 200
+    script = f"cd /sys/fs/cgroup; while mkdir {name} && cd {name}; do :; done; echo deep; exec sleep 100"
+    grouped("run", "-d", "--name", "c", "--privileged", *NONE, image, "sh", "-c", script)
+    wait_until(lambda: "deep" in grouped.out("logs", "c"))
+    (grouped.group_of("c") / "beside").mkdir()
+    grouped("pause", "c")
+    grouped("unpause", "c")
+    grouped("stop", "-t", "0", "c")
     assert grouped.groups() == []
 
 
