@@ -169,6 +169,8 @@ def _check_words(request: CreateRequest) -> None:
             f'--hostname "{request.hostname}": not a host name', "letters, digits, - and . are allowed, 64 at most"
         )
     if request.init or request.init_path:
+        from rootless.engine.spec.init_program import find_init
+
         find_init(request.init_path)
     if request.cgroups or request.confined:
         from rootless.engine import confine
@@ -187,19 +189,6 @@ def check_name(name: str) -> None:
             f'--name "{name}": not a name for a container',
             "names have letters, digits, _ . - and begin with a letter or digit",
         )
-
-
-def find_init(path: str | None = None) -> str:
-    """The path of an init for `--init` on this host: `path`, or one that is installed. Raises UsageError where there is
-    none."""
-    if path is not None:
-        if not (path.startswith("/") and os.path.isfile(path) and os.access(path, os.X_OK)):
-            raise UsageError(f"--init-path {path}: not the absolute path of a program")
-        return path
-    for path in ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/bin/tini-static", "/usr/bin/tini"):
-        if os.access(path, os.X_OK):
-            return path
-    raise UsageError("--init: neither catatonit nor tini is installed", "sudo apt-get install catatonit (or tini)")
 
 
 def _inherit(request: CreateRequest, image: dict[str, Any]) -> None:

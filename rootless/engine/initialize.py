@@ -1,10 +1,7 @@
 """`init`: a container is prepared to the point where only its program is missing, and waits for `start`.
 
-A forked child stays behind as its monitor. Until `start` asks for it through a socket of its own in the run directory
-(SOCK_SEQPACKET), nobody serves the attach socket: whoever connects there has its turn when the program runs.
-
-    to us      G let the program run
-    from us    (True, warnings) or (False, error as `channel.describe_error` puts it), marshalled
+A forked child stays behind as its monitor. Until `start` asks for it (`prepared`), nobody serves the attach socket:
+whoever connects there has its turn when the program runs.
 """
 
 from __future__ import annotations
@@ -21,11 +18,12 @@ from rootless.engine.events import container_event
 from rootless.engine.handover import leave_session, live, read_report
 from rootless.engine.launchers import existing_container
 from rootless.engine.monitor.attach_server import listen
-from rootless.engine.recover import find, need_here, settled
+from rootless.engine.prepared import SOCKET_NAME
+from rootless.engine.recover import find, settled
 from rootless.engine.run import start_what_it_needs
-from rootless.errors import ConflictError, OvertakenError, RootlessError
+from rootless.errors import ConflictError, RootlessError
 from rootless.faults import step
-from rootless.runtime.channel import describe_error, restore_error
+from rootless.runtime.channel import describe_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +32,6 @@ if TYPE_CHECKING:
     from rootless.engine.records import Container
     from rootless.engine.start import Starter, Tell
     from storage.store import Store
-
-SOCKET_NAME = "start.sock"
-_ANSWER = 1 << 16
 
 
 def initialize(store: Store, reference: str, tell: Tell) -> None:
@@ -54,49 +49,6 @@ def initialize(store: Store, reference: str, tell: Tell) -> None:
     for warning in read_report(reader):
         tell(warning)
     container_event(store, container, "init")
-
-
-def let_run(store: Store, container: Container) -> list[str]:
-    """Have the program of a container run that is prepared; what was done otherwise than asked.
-
-    Raises OvertakenError where somebody else does that in this moment, or ends it; what `Starter.execute` raises.
-    """
-    need_here(container, "starting")
-    link = _connect(store, container)
-    try:
-        link.send(b"G", _socket.MSG_NOSIGNAL)
-        answer = link.recv(_ANSWER)
-    except OSError:
-        answer = b""
-    finally:
-        link.close()
-    if not answer:
-        raise OvertakenError(f"starting {container.name}: somebody else has just started or ended it")
-    succeeded, value = marshal.loads(answer)
-    if not succeeded:
-        raise restore_error(value)
-    warnings: list[str] = value
-    return warnings
-
-
-def _connect(store: Store, container: Container) -> _socket.socket:
-    link = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-    try:
-        place = os.open(run_directory(store, container.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            link.connect(f"/proc/self/fd/{place}/{SOCKET_NAME}")
-        finally:
-            os.close(place)
-    except OSError:
-        link.close()
-        current = records.get(store.db, container.id)
-        if current is None or not current.waits or current.pid != container.pid:
-            raise OvertakenError(f"starting {container.name}: somebody else was faster") from None
-        raise ConflictError(
-            f"starting {container.name}: the socket of the process that holds it is gone",
-            f"rootless stop {container.name}, then start it",
-        ) from None
-    return link
 
 
 class _Holder:

@@ -67,7 +67,7 @@ if __name__ == "__main__":
     given = _state(int(sys.argv[1]))
     sys.path[:] = given["path"]
     if "check" in given:
-        from rootless.engine.health.child import main
+        from rootless.engine.health_child import main
 
         main(given)
         posix._exit(0)

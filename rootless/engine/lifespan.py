@@ -1,18 +1,16 @@
-"""Options that say when a container begins and ends: restart policies, containers that it needs or takes the place of.
-Loaded where one of them is used."""
+"""Options that say when a container begins and ends: restart policies, containers that it needs or takes the place of,
+checked and made definite. Loaded where one of them is used."""
 
 from __future__ import annotations
 
 import os
 
-from rootless.engine import records
 from rootless.engine.restart import parse_policy
-from rootless.errors import NotFoundError, RootlessError, UsageError
+from rootless.errors import NotFoundError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.engine.create import Draft
-    from rootless.engine.records import Container
     from rootless.engine.request import CreateRequest
     from rootless.engine.start import Tell
     from storage.store import Store
@@ -82,23 +80,3 @@ def replace(store: Store, request: CreateRequest, draft: Draft, starting: bool, 
         from network.ports import check_free
 
         draft.ports = check_free(draft.ports)
-
-
-def start_needed(store: Store, container: Container, tell: Tell) -> None:
-    """Start what this container needs and does not run. Raises RootlessError where one of them cannot be started."""
-    for needed in records.dependencies(store.db, container.id):
-        start_one_needed(store, needed, container.name, tell)
-
-
-def start_one_needed(store: Store, needed: str, name: str, tell: Tell) -> None:
-    """Start one container (its id), and what that needs, for the one called `name`."""
-    from rootless.engine.run import start_detached
-
-    try:
-        start_detached(store, needed, tell)
-    except NotFoundError:
-        raise NotFoundError(
-            f"starting {name}: it needs container {needed[:12]}, which is gone", "make the container anew"
-        ) from None
-    except RootlessError as error:
-        raise type(error)(f"starting {name}: a container that it needs does not run: {error}", error.hint) from error

@@ -8,7 +8,7 @@ run -t, start -a -t     a forked child is; this process is its first attached cl
 from __future__ import annotations
 
 from rootless.engine.launchers import existing_container, new_container
-from rootless.errors import OvertakenError
+from rootless.errors import NotFoundError, OvertakenError, RootlessError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,18 +103,18 @@ def start_attached(
 
 
 def _let_run(store: Store, container: Container, tell: Tell) -> None:
-    from rootless.engine.initialize import let_run
+    from rootless.engine.prepared import let_run
 
     for warning in let_run(store, container):
         tell(warning)
 
 
 def _start_needed(store: Store, request: CreateRequest, tell: Tell) -> None:
-    from rootless.engine import lifespan
+    from rootless.engine.lifespan import settle
 
-    lifespan.settle(store, request)
+    settle(store, request)
     for needed in request.requires:
-        lifespan.start_one_needed(store, needed, request.name or "the container", tell)
+        _start_one_needed(store, needed, request.name or "the container", tell)
 
 
 def _startable(store: Store, reference: str, tell: Tell) -> Container:
@@ -137,11 +137,25 @@ def _startable(store: Store, reference: str, tell: Tell) -> Container:
 
 
 def start_what_it_needs(store: Store, container: Container, tell: Tell) -> None:
-    """Start the containers that one which does not run was made to need (`--requires`)."""
+    """Start the containers that one which does not run was made to need (`--requires`). Raises RootlessError where one
+    of them cannot be started."""
     if not container.alive and '"requires"' in container.request:
-        from rootless.engine.lifespan import start_needed
+        from rootless.engine.records import dependencies
 
-        start_needed(store, container, tell)
+        for needed in dependencies(store.db, container.id):
+            _start_one_needed(store, needed, container.name, tell)
+
+
+def _start_one_needed(store: Store, needed: str, name: str, tell: Tell) -> None:
+    """Start one container (its id), and what that needs, for the one called `name`."""
+    try:
+        start_detached(store, needed, tell)
+    except NotFoundError:
+        raise NotFoundError(
+            f"starting {name}: it needs container {needed[:12]}, which is gone", "make the container anew"
+        ) from None
+    except RootlessError as error:
+        raise type(error)(f"starting {name}: a container that it needs does not run: {error}", error.hint) from error
 
 
 # Who stays with it

@@ -171,7 +171,7 @@ class Starter:
 
             message["accounts"] = accounts_plan(request)
         if request.init or request.init_path:
-            from rootless.engine.create import find_init
+            from rootless.engine.spec.init_program import find_init
 
             message["init"] = find_init(request.init_path)
         if driver == "fuse-overlayfs":

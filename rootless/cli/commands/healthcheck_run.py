@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rootless.cli.output import write
-from rootless.engine.health.check import run_now
+from rootless.engine.health_check import run_now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ def main(state: dict[str, Any]) -> None:
         return
     longest = max(plan["Timeout"], plan.get("Startup", plan)["Timeout"]) // SECOND
     _signal.alarm(min(longest + _RESERVE, 1 << 30))
-    from rootless.engine.health.check import act, check
+    from rootless.engine.health_check import act, check
 
     found = check(store, container, plan, time.monotonic() - state["since"])
     _signal.alarm(0)
