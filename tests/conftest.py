@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.command import Rootless
 from tests.support.filesystems import directory_on
@@ -22,6 +23,9 @@ DRIVERS = ("overlay", "fuse-overlayfs", "btrfs", "vfs")
 def pytest_configure(config: pytest.Config) -> None:
     if os.getuid() == 0:
         pytest.exit("the tests run as an ordinary user: contrib/test makes one when root starts it", returncode=4)
+    # How long an example takes says nothing on a busy machine.
+    settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy")
 
 
 def need(*commands: str) -> None:
