@@ -76,7 +76,7 @@ def create(store: Store, request: CreateRequest) -> str:
     if request.replace:
         from rootless.engine.lifespan import replace
 
-        replace(store, request, draft, starting=False)
+        replace(store, request)
     write(store, draft)
     step("create-written")
     try:
@@ -173,7 +173,7 @@ def _check_words(request: CreateRequest) -> None:
 
         find_init(request.init_path)
     if request.cgroups or request.confined:
-        from rootless.engine import confine
+        from rootless.engine.cgroups import confine
 
         confine.check(request)
     if request.passwd_entry or request.group_entry or request.hostuser:

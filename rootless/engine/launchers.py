@@ -59,7 +59,11 @@ def new_container(
             if request.replace:
                 from rootless.engine.lifespan import replace
 
-                replace(store, request, draft, True, tell)
+                replace(store, request, tell)
+                if draft.ports:  # which the other may have had
+                    from network.ports import check_free
+
+                    draft.ports = check_free(draft.ports)
             create.write(store, draft, myself())
             step("written")
             starter.held = create.make_directory(store, draft)

@@ -10,7 +10,6 @@ from rootless.errors import NotFoundError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rootless.engine.create import Draft
     from rootless.engine.request import CreateRequest
     from rootless.engine.start import Tell
     from storage.store import Store
@@ -67,8 +66,8 @@ def _needed(store: Store, name: str) -> str:
         raise NotFoundError(f"--requires {name}: there is no such container", error.hint) from None
 
 
-def replace(store: Store, request: CreateRequest, draft: Draft, starting: bool, tell: Tell | None = None) -> None:
-    """Remove the container that has the name of the one to come. `starting`: its ports must be free then."""
+def replace(store: Store, request: CreateRequest, tell: Tell | None = None) -> None:
+    """Remove the container that has the name of the one to come."""
     from rootless.engine.remove import remove
 
     assert request.name is not None
@@ -76,7 +75,3 @@ def replace(store: Store, request: CreateRequest, draft: Draft, starting: bool, 
         remove(store, request.name, force=True, tell=tell)
     except NotFoundError:
         pass
-    if starting and draft.ports:
-        from network.ports import check_free
-
-        draft.ports = check_free(draft.ports)

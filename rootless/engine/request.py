@@ -150,7 +150,7 @@ _UNKEPT = (
 )
 
 
-# What the container's control group is told; `engine.confine`.
+# What the container's control group is told; `engine.cgroups.confine`.
 LIMITS = (
     *("blkio_weight", "blkio_weight_device", "cgroup_conf", "cpu_period", "cpu_quota", "cpu_shares", "cpus"),
     *("cpuset_cpus", "cpuset_mems", "device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops"),

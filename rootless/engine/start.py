@@ -179,9 +179,10 @@ class Starter:
 
             become_subreaper()
         if request.confined:
-            from rootless.engine.confine import confine
+            from rootless.engine.cgroups import confine
 
-            self.group = confine(self, request)
+            self.group = confine.move(container_id, self.pid, self.group, request)
+            confine.limit(self.group, request)
         step("before-plan")
         launch.send(message)
         step("plan-sent")

@@ -75,7 +75,7 @@ def _sample(container: Container, moment: float, processes: list[Process]) -> Sa
     sample = _from_proc(container.pid, moment, processes)
     if not container.cgroup:
         return sample
-    from rootless.engine.stats_group import count
+    from rootless.engine.cgroups.usage import count
 
     counted = count(container.cgroup)
     known = {

@@ -69,7 +69,7 @@ def update(
 
 def _limit(container: Container, request: dict[str, Any], limits: dict[str, Any]) -> None:
     """Change the limits in a request, and those of the container where it runs."""
-    from rootless.engine import confine
+    from rootless.engine.cgroups import confine
 
     for name, value in limits.items():
         for other in _INSTEAD.get(name, ()):

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from rootless.engine import confine
-from rootless.engine.limits_v2 import limits_of
+from rootless.engine.cgroups import confine
+from rootless.engine.cgroups.limits import limits_of
+from rootless.engine.cgroups.usage import count
+from rootless.engine.cgroups.userbus import Bus, Writer, named
 from rootless.engine.request import LIMITS, CreateRequest
-from rootless.engine.stats_group import count
-from rootless.engine.userbus import Bus, Writer, named
 from rootless.errors import KernelError, RootlessError, UsageError
 from rootless.kernel import cgroups
 
@@ -99,7 +99,7 @@ def test_limits_that_are_none(options: dict[str, Any], said: str) -> None:
 
 
 def test_rates_of_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rootless.engine.limits_v2._device", lambda path, option: "8:0")
+    monkeypatch.setattr("rootless.engine.cgroups.limits._device", lambda path, option: "8:0")
     request = CreateRequest("i", device_read_bps=["/dev/sda:1m"], device_write_iops=["/dev/sda:7"])
     assert [(limit.file, limit.value) for limit in limits_of(request)] == [
         ("io.max", "8:0 rbps=1048576"),

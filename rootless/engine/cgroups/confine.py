@@ -7,12 +7,10 @@ import os
 import time
 from collections.abc import Iterable
 
-from rootless.engine import scope
-from rootless.engine.cgroups import HINT, MODES, name_of
-from rootless.engine.limits_v2 import Limit, limits_of
+from rootless.engine.cgroups import HINT, MODES, name_of, scope
+from rootless.engine.cgroups.limits import Limit, limits_of
 from rootless.engine.records import Container
 from rootless.engine.request import CreateRequest
-from rootless.engine.start import Starter
 from rootless.errors import ConflictError, KernelError, RootlessError, UsageError
 from rootless.kernel import cgroups
 
@@ -72,50 +70,50 @@ def _check_controllers(base: str, limits: Iterable[Limit]) -> None:
         raise _refusal(f"not delegated to us: {', '.join(missing)}")
 
 
-def confine(starter: Starter, request: CreateRequest) -> str:
-    """Put pid 1 of a container that is about to run where it belongs, and set its limits; the directory of its group.
+def move(container_id: str, pid: int, group: str, request: CreateRequest) -> str:
+    """Put pid 1 of a container that is about to run where it belongs; the directory of its group, not limited yet.
 
-    `starter.group` is the group that it is in by now. Raises RootlessError.
+    `group`: the one that it has by now, "" for none. Raises RootlessError.
     """
     limits = limits_of(request)
     parent = request.cgroup_parent
-    group = starter.group
     if group:
-        base = group.rpartition("/")[0]
         try:
-            _check_controllers(base, limits)
+            _check_controllers(group.rpartition("/")[0], limits)
         except RootlessError:
             if not scope.address():
                 raise
         else:
-            return _settle(group, limits)
-    name = name_of(starter.identity)
+            return group
+    name = name_of(container_id)
     if parent and not parent.endswith(".slice"):
         directory = _parent(parent)
         _check_controllers(directory, limits)
         cgroups.make(directory)
-        starter.group = inside = f"{directory}/{name}"
+        inside = f"{directory}/{name}"
         cgroups.make(inside)
         try:
-            cgroups.join(inside, starter.pid)
+            cgroups.join(inside, pid)
         except OSError as error:
+            cgroups.remove(inside)
             raise KernelError(f"moving the container into {inside}: {error.strerror}", HINT) from None
-        return _settle(inside, limits)
+        return inside
     try:
-        inside = scope.start(name, starter.pid, parent)
+        inside = scope.start(name, pid, parent)
     except KernelError as error:
         raise _refusal(f"{error}") from None
     if group:
         cgroups.remove(group)
-    starter.group = inside
-    _check_controllers(inside.rpartition("/")[0], limits)
-    return _settle(inside, limits)
+    return inside
 
 
-def _settle(group: str, limits: list[Limit]) -> str:
-    enable(group.rpartition("/")[0], {limit.controller for limit in limits})
+def limit(group: str, request: CreateRequest) -> None:
+    """Have a group keep the limits of a request. Raises RootlessError."""
+    limits = limits_of(request)
+    base = group.rpartition("/")[0]
+    _check_controllers(base, limits)
+    enable(base, {limit.controller for limit in limits})
     write(group, limits)
-    return group
 
 
 def enable(directory: str, controllers: set[str]) -> None:
@@ -170,12 +168,10 @@ def write(group: str, limits: list[Limit]) -> None:
 def change(container: Container, request: CreateRequest) -> None:
     """Set the limits of a container that runs as `request` has them now. Raises RootlessError, ConflictError where it
     has no group that could take them."""
-    limits = limits_of(request)
+    limits_of(request)
     if not container.cgroup:
         raise ConflictError(
             f"updating {container.name}: it was started without a control group of its own",
             f"rootless stop {container.name}, then update it and start it again ({HINT})",
         )
-    base = container.cgroup.rpartition("/")[0]
-    _check_controllers(base, limits)
-    _settle(container.cgroup, limits)
+    limit(container.cgroup, request)

@@ -56,8 +56,8 @@ def way_in(container: Container) -> tuple[str, Callable[[int], None] | None]:
     "" and what has it moved, given its pid. A container with limits must not be entered without."""
     if cgroups.can_join(container.cgroup):
         return container.cgroup, None
+    from rootless.engine.cgroups.scope import attach
     from rootless.engine.request import CreateRequest
-    from rootless.engine.scope import attach
     from rootless.jsontext import loads
 
     confined = CreateRequest.from_plain(loads(container.request)).confined

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import time
 
-from rootless.engine.userbus import Bus, Writer, named
+from rootless.engine.cgroups.userbus import Bus, Writer, named
 from rootless.errors import KernelError
 from rootless.kernel import cgroups
 
