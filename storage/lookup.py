@@ -94,7 +94,7 @@ def need_image(connection: Connection, reference: str) -> Image:
                 f"{reference}: the manifest list has no image for this machine here",
                 f"rootless manifest inspect {reference} shows what it lists",
             )
-        raise NotFoundError(f"{reference}: no such image here", "rootless images lists what there is")
+        raise NotFoundError(f"{reference}: no such image here", "`rootless images` lists what there is")
     return image
 
 

@@ -118,7 +118,7 @@ def find_secret(store: Store, reference: str) -> Secret:
             return found
     matching = [secret for secret in list_secrets(store) if reference and secret.id.startswith(reference)]
     if not matching:
-        raise NotFoundError(f"the secret {reference[:80]!r}: there is none such", "rootless secret ls")
+        raise NotFoundError(f"the secret {reference[:80]!r}: there is none such", "`rootless secret ls` lists them")
     if len(matching) > 1 and matching[0].id != reference:
         raise ConflictError(f"the secret {reference}: several ids begin so", "write more of it, or the name")
     return matching[0]

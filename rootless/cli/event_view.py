@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from rootless.cli.output import printable, short
-from rootless.cli.template.values import GoMap, Structure
+from rootless.cli.template.omitted import GoMap
+from rootless.cli.template.values import Structure
 from rootless.jsontext import dumps
 from storage.event_log import Event
 

@@ -38,7 +38,7 @@ def find_members(store: Store, text: str, all_images: bool, access: Access) -> l
     if transport == "containers-storage":
         members = _local(store, rest, all_images)
         if members is None:
-            raise NotFoundError(f"{_WHAT}: {rest}: no such image here", "rootless images lists what there is")
+            raise NotFoundError(f"{_WHAT}: {rest}: no such image here", "`rootless images` lists what there is")
         return members
     if transport:
         from storage.transports import read_image

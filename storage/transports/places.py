@@ -37,7 +37,7 @@ def parse_place(text: str) -> Place:
     transport, _, rest = text.partition(":")
     if transport == PODMAN:
         if not rest:
-            raise UsageError(f"{text}: it names no image", "podman images lists what there is")
+            raise UsageError(f"{text}: it names no image", "`podman images` lists what there is")
         return Place(text, PODMAN, "", rest)
     if transport == "docker-daemon":
         raise UsageError(f"{text}: no daemon is asked here", f"docker save {rest or 'NAME'} | rootless load")

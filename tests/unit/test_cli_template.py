@@ -22,6 +22,7 @@ CONTAINER: dict[str, Any] = {
     "Config": {
         "Env": ["PATH=/bin", "A=b c"],
         "Cmd": None,
+        "Nothing": None,
         "Labels": {"a": "1", "b.c": "2"},
         "Hostname": "<host> & 'co'",
     },
@@ -38,7 +39,7 @@ SAME_AS_GO = [
     "{{.Names}}",
     "{{.Config.Env}}",
     "{{.Config.Labels}}",
-    "{{.Config.Cmd}}",
+    "{{.Config.Nothing}}",
     "{{.Config.Labels.nope}}",
     "{{.Ratio}} {{.Size}}",
     "{{range .Mounts}}{{.Source}}{{end}}",
@@ -148,6 +149,28 @@ def test_refuses_what_go_refuses(text: str) -> None:
 )
 def test_renders_what_docker_and_podman_add(text: str, expected: str) -> None:
     assert render(text, CONTAINER) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "{{.Config.Cmd}} {{len .Config.Entrypoint}} {{.Config.ExposedPorts}} {{json .Config.Volumes}}",
+            "[] 0 map[] null",
+        ),
+        ("{{.Config.Timezone}}|{{if .Config.Healthcheck}}x{{end}}|{{.State.Restored}}", "||false"),
+        ("{{range $port, $_ := .Config.ExposedPorts}}{{$port}}{{else}}none{{end}}", "none"),
+        ("{{json .Config.Entrypoint}}{{index .Config.Volumes `/x`}}", "null"),
+    ],
+)
+def test_fields_that_are_left_out_while_they_are_empty_can_be_asked_for(text: str, shown: str) -> None:
+    assert render(text, CONTAINER) == shown
+    with pytest.raises(UsageError, match=r"no field \.Entrypoint"):
+        render("{{.Entrypoint}}", CONTAINER)
+    assert render("{{.UID}} {{.Anonymous}}", {"Name": "v", "Mountpoint": "/v"}) == "0 false"
+    assert (
+        render("{{.Config.User}}{{.Config.Labels}}{{.HealthCheck}}", {"RootFS": {}, "Config": {}}) == "map[]<no value>"
+    )
 
 
 def test_a_misspelled_field_is_an_error_that_names_the_right_one() -> None:

@@ -64,8 +64,9 @@ def _json(step: Step) -> dict[str, Any]:
     return {
         "id": step.id or _MISSING,
         "created": step.created_text,
-        "createdBy": step.created_by,
+        "CreatedBy": step.created_by,
+        "tags": step.tags,
         "size": step.size,
         "comment": step.comment,
-        "tags": step.tags,
+        "Created": step.created_text,
     }

@@ -29,6 +29,6 @@ def command(settings: Settings, opts: Opts) -> int:
         write(pretty_json(found) + "\n")
     if missing:
         raise NotFoundError(
-            f"inspecting {', '.join(missing)}: no such image here", "rootless images lists what there is"
+            f"inspecting {', '.join(missing)}: no such image here", "`rootless images` lists what there is"
         )
     return 0

@@ -27,7 +27,7 @@ def command(settings: Settings, opts: Opts) -> int:
             removed = _remove(store, name, opts)
         except RootlessError as error:
             if isinstance(error, NotFoundError):
-                if opts.ignore or opts.all:
+                if opts.ignore or opts.force or opts.all:
                     continue
                 error.exit_code = 1
             worst = max(worst, tell(error, settings.log_level))

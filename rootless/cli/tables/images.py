@@ -135,7 +135,11 @@ TABLE = {
         "Remove images.",
         (
             Option("--all -a", BOOL, "All images"),
-            Option("--force -f", BOOL, "Also those that containers use (and these containers)"),
+            Option(
+                "--force -f",
+                BOOL,
+                "Also those that containers use (and these containers); do not mind those that are gone",
+            ),
             Option("--ignore -i", BOOL, "Do not mind those that are gone"),
             Option("--no-prune", BOOL, "Accepted: images here have no parents that could be removed"),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rootless.cli.template.omitted import NilList, NilMap
 from rootless.cli.template.values import Structure, plain, truth
 from rootless.errors import UsageError
 from rootless.jsontext import dumps
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 def _json(value: Any) -> str:
     """As Go's JSON: methods are not in it."""
+    if isinstance(value, NilList | NilMap):
+        return "null"
     if isinstance(value, Structure) and value.as_json is not None:
         value = value.as_json()
     if isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rootless.cli.template.omitted import PARTS, GoMap, Part, omitted
 from rootless.errors import UsageError
 
 TYPE_CHECKING = False
@@ -13,10 +14,6 @@ NO_VALUE = "<no value>"
 
 # In Go these are maps; all other objects with capital letters at the start of every name are structures.
 _MAPS = ("Annotations", "Labels", "Networks", "Options", "Ports", "PortBindings", "Sysctls", "Volumes")
-
-
-class GoMap(dict):  # type: ignore[type-arg]
-    """A map, though its keys look like the fields of a structure."""
 
 
 class Structure(dict):  # type: ignore[type-arg]
@@ -52,10 +49,19 @@ def field(value: Any, name: str) -> Any:
             found = value[name]
         except KeyError:
             found = _other_spelling(value, name)
-        return GoMap(found) if name in _MAPS and type(found) is dict else found
+        return found if found is not None and type(found) is not dict else _in_place(value, name, found)
     if value is None:
         raise UsageError(f"template: .{name} of something that is empty")
     raise UsageError(f"template: .{name}: a {kind_of(value)} has no fields")
+
+
+def _in_place(value: dict[str, Any], name: str, found: dict[str, Any] | None) -> Any:
+    """What `value.name` is to Go: a map, a structure, or a field that is empty."""
+    if isinstance(value, GoMap):
+        return found
+    if found is None:
+        return omitted(value).get(name)
+    return GoMap(found) if name in _MAPS else Part(found, name) if name in PARTS else found
 
 
 def _other_spelling(value: dict[str, Any], name: str) -> Any:
@@ -65,7 +71,7 @@ def _other_spelling(value: dict[str, Any], name: str) -> Any:
     for key in value:
         if key.lower() == lower:
             return value[key]
-    if not is_structure(value):
+    if name in omitted(value) or not is_structure(value):
         return None
     from difflib import get_close_matches
 

@@ -87,7 +87,7 @@ def process_settings(
         "CreateCommand": request.get("create_command"),
         "Timeout": request.get("timeout", 0),
         "StopTimeout": request.get("stop_timeout", DEFAULT_TIMEOUT),
-        "Passwd": False,
+        "Passwd": True,
         "Umask": "0022",
         **_health_config(request.get("health")),
     }
