@@ -224,6 +224,44 @@ def test_a_log_that_somebody_else_rotates_is_gone_on_with_under_its_name(tmp_pat
     os.close(log.fd)
 
 
+def test_a_log_that_somebody_has_put_there_is_measured(tmp_path: Path) -> None:
+    line = len(encode_cri(b"stdout", stamp(1), b"0\n"))
+    log, path = rotating(str(tmp_path), encode_cri, 4 * line, 3)
+    log.write(b"stdout", b"0\n1\n2\n3\n")
+    os.rename(path, tmp_path / "archived")
+    Path(path).write_bytes(b"x" * (4 * line - 2) + b"\n")
+    log.write(b"stdout", b"4\n")
+    assert {file.name: file.stat().st_size for file in tmp_path.iterdir()} == {
+        "archived": 4 * line,
+        "log.1": 4 * line - 1,
+        "log": line,
+    }
+    os.close(log.fd)
+
+
+def test_a_line_that_was_cut_short_stays_behind_in_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = len(encode_cri(b"stdout", stamp(1), b"0\n"))
+    log, path = rotating(str(tmp_path), encode_cri, line, 3)
+    real, calls = os.write, []
+
+    def full(fd: int, data: bytes) -> int:
+        calls.append(fd)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        return real(fd, data[:10])
+
+    monkeypatch.setattr("posix.write", full)
+    log.write(b"stdout", b"0\n")
+    monkeypatch.undo()
+    log.write(b"stdout", b"1\n")
+    assert (tmp_path / "log.1").stat().st_size == 10
+    assert Path(path).read_bytes().startswith(b"20")
+    assert Path(path).stat().st_size == line, "and no empty line before it"
+    os.close(log.fd)
+
+
 def test_a_fifo_is_never_full(tmp_path: Path) -> None:
     path = tmp_path / "log"
     os.mkfifo(path)
