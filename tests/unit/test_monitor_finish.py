@@ -219,6 +219,13 @@ def test_a_start_that_fails_is_tried_later(
     assert (row.state, row.monitor_pid != 0) == (records.RESTARTING if later else records.EXITED, later)
 
 
+def test_what_was_to_go_goes_when_the_last_start_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts(monkeypatch, RootlessError("the port is taken", exit_code=7))
+    ours(store, state=records.RESTARTING, restart="on-failure:3", restarts=2, auto_remove=1)
+    assert life(store, foreground=None) == 7
+    assert records.get(store.db, ID) is None
+
+
 @pytest.mark.parametrize("number", ENDING)
 @pytest.mark.parametrize("ignores", [False, True])
 def test_signals_end_a_start(store: Store, monkeypatch: pytest.MonkeyPatch, number: int, ignores: bool) -> None:
