@@ -278,6 +278,16 @@ def test_anonymous_volumes_go_with_rm_v_and_named_ones_stay(rl: Rootless, image:
     assert set(os.listdir(volumes)) - before == {"stays"}
 
 
+@pytest.mark.parametrize("options", [(), ("-d",), ("-d", "--restart", "on-failure:1")], ids=" ".join)
+def test_anonymous_volumes_go_with_a_container_that_removes_itself(
+    rl: Rootless, image: str, options: tuple[str, ...]
+) -> None:
+    before = rl.out("volume", "ls", "-q")
+    rl("run", "--rm", *options, "--network", "none", "-v", "/anonymous", image, "touch", "/anonymous/x")
+    wait_until(lambda: rl.out("ps", "-aq") == "")
+    assert rl.out("volume", "ls", "-q") == before
+
+
 @pytest.mark.parametrize("verb", ["start", "stop", "kill", "wait", "logs", "attach", "inspect", "restart"])
 def test_unknown_containers_are_named(rl: Rootless, verb: str) -> None:
     done = rl(verb, "no-such-container", check=False)
