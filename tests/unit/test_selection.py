@@ -18,9 +18,11 @@ import pytest
 from rootless.cli.selection import each, one, references
 from rootless.engine import records
 from rootless.errors import ConflictError, NotFoundError, RootlessError, UsageError
+from rootless.kernel.pidfd import myself
 from storage.store import Store
 
 SETTINGS: Any = SimpleNamespace(log_level="warn", store=lambda: SimpleNamespace(forget=lambda: None))
+STATES = "created exited initialized running paused stopping restarting"
 PATIENCE = 20.0  # seconds
 BOTH_WAYS = pytest.mark.parametrize("at_once", [False, True], ids=["in-turn", "side-by-side"])
 
@@ -29,17 +31,21 @@ def options(**given: Any) -> Any:
     return SimpleNamespace(**{"containers": [], "latest": False, **given})
 
 
+def add(store: Store, number: int, identity: str, name: str, **columns: object) -> None:
+    values = {
+        "id": identity, "name": name, "image_id": "i", "image_name": "i", "created": float(number), "request": "{}",
+        "command": "", "state": records.EXITED, "ports": "[]", "labels": "{}", "driver": "vfs", "network": "{}",
+        **columns,
+    }  # fmt: skip
+    records.insert(store.db, values, [], {})
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """With two containers, both running without a process."""
+    """With two containers that have ended."""
     store = Store(str(tmp_path / "root"), str(tmp_path / "run"), None)
     for number, name in enumerate(("first", "second")):
-        values = {
-            "id": name[0] * 64, "name": name, "image_id": "i", "image_name": "i", "created": float(number),
-            "request": "{}", "command": "", "state": records.EXITED, "ports": "[]", "labels": "{}", "driver": "vfs",
-            "network": "{}",
-        }  # fmt: skip
-        records.insert(store.db, values, [], {})
+        add(store, number, name[0] * 64, name)
     return store
 
 
@@ -50,6 +56,33 @@ def test_a_filter_leaves_some(store: Store) -> None:
     assert references(store, options(filter=["name=second"]), "rm") == ["s" * 64]
     assert references(store, options(filter=["name=second"], all=True), "rm") == ["s" * 64]
     assert references(store, options(all=True), "rm") == ["f" * 64, "s" * 64]
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "states"),
+    [
+        ("restart", {"running": True}, "running stopping restarting"),
+        ("start", {"all": True}, "created exited initialized restarting"),
+        ("start", {"filter": ["name=in-"]}, STATES),
+        ("init", {"all": True}, "created exited"),
+        ("pause", {"all": True}, "running"),
+        ("unpause", {"all": True}, "paused"),
+        ("stop", {"all": True}, "initialized running stopping restarting"),
+        ("kill", {"all": True}, "running paused stopping restarting"),
+        ("rm", {"all": True}, STATES),
+    ],
+)
+def test_whom_a_verb_means_that_is_given_no_names(
+    tmp_path: Path, verb: str, given: dict[str, Any], states: str
+) -> None:
+    store = Store(str(tmp_path / "root"), str(tmp_path / "run"), None)
+    names = {}
+    pid, start, place = myself()
+    for number, state in enumerate(STATES.split()):
+        monitor = {"monitor_pid": pid, "monitor_start": start, "boot_id": place} if number > 1 else {}
+        names[f"{number:x}" * 64] = state
+        add(store, number, f"{number:x}" * 64, f"in-{state}", state=state, **monitor)
+    assert [names[found] for found in references(store, options(**{"all": False, **given}), verb)] == states.split()
 
 
 def test_files_with_ids_and_names_together(store: Store, tmp_path: Path) -> None:
