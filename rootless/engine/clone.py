@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from rootless.engine.create import create
 from rootless.engine.health.plan import inherited
 from rootless.engine.records import Container, dependents
 from rootless.engine.recover import find
 from rootless.engine.request import CreateRequest
+from rootless.engine.update import put_limits
 from rootless.errors import ConflictError
 from rootless.jsontext import loads
 from storage.lookup import find_image
@@ -39,19 +41,20 @@ def clone(
     display: Callable[[], AbstractContextManager[Progress]],
     goes: bool = False,
     force: bool = False,
+    limits: dict[str, Any] | None = None,
 ) -> Cloned:
     """Make a container with the options of another one, of its image or of `image`, and leave it stopped.
 
     `name` None: that of the other one and "-clone"; `words`: the command line; `goes`: the other one is to be removed
-    afterwards, which is refused here where it could not be, with `force` even if it runs. Raises RootlessError, and
-    then nothing was written.
+    afterwards, which is refused here where it could not be, with `force` even if it runs. `limits`: fields of
+    CreateRequest that are others for the new one. Raises RootlessError, and then nothing was written.
     """
     original = find(store, reference)
     if goes:
         _need_removable(store, original, force)
-    request = CreateRequest.from_plain(
-        {key: value for key, value in loads(original.request).items() if key not in _OWN}
-    )
+    plain = {key: value for key, value in loads(original.request).items() if key not in _OWN}
+    put_limits(plain, limits or {})
+    request = CreateRequest.from_plain(plain)
     request.name = name or _name_after(store, original.name)
     if image or not request.rootfs:
         request.image = image or _image_of(store, original)

@@ -67,15 +67,20 @@ def update(
     return container.id
 
 
-def _limit(container: Container, request: dict[str, Any], limits: dict[str, Any]) -> None:
-    """Change the limits in a request, and those of the container where it runs."""
-    from rootless.engine.cgroups import confine
-
+def put_limits(request: dict[str, Any], limits: dict[str, Any]) -> None:
+    """Set limits in the plain form of a request; what they take the place of goes."""
     for name, value in limits.items():
         for other in _INSTEAD.get(name, ()):
             if other not in limits:
                 request.pop(other, None)
         request[name] = value
+
+
+def _limit(container: Container, request: dict[str, Any], limits: dict[str, Any]) -> None:
+    """Change the limits in a request, and those of the container where it runs."""
+    from rootless.engine.cgroups import confine
+
+    put_limits(request, limits)
     wanted = CreateRequest.from_plain(request)
     if container.alive:
         confine.change(container, wanted)

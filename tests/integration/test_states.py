@@ -247,6 +247,14 @@ def test_a_clone_that_takes_the_others_place(rl: Rootless, image: str) -> None:
     assert rl.out("ps", "-a", "--format", "{{.Names}} {{.State}}") == "new running"
 
 
+def test_a_clone_whose_limits_cannot_be_is_not_made(rl: Rootless, image: str) -> None:
+    created(rl, image, "true")
+    done = rl("container", "clone", "--memory", "lots", "c", "new", check=False)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "--memory: 'lots' is not a size" in done.stderr
+    assert rl.out("ps", "-a", "--format", "{{.Names}}") == "c"
+
+
 def test_a_clone_of_another_image(rl: Rootless, image: str) -> None:
     created(rl, image, "sh", "-c", "cat /there")
     rl("run", "--name", "maker", *NONE, image, "sh", "-c", "echo yes > /there")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,14 +17,17 @@ import pytest
 from rootless.cli.selection import _suits, references
 from rootless.engine import cleanup, records, recover, stopping
 from rootless.engine.bundle import hold
+from rootless.engine.clone import clone
 from rootless.engine.exec_sessions import Session, sessions
 from rootless.engine.records import Container
+from rootless.engine.request import CreateRequest
 from rootless.engine.restart import end
 from rootless.engine.stop import kill
 from rootless.errors import ConflictError, NotFoundError, UsageError
-from rootless.jsontext import loads
+from rootless.jsontext import dumps, loads
 from rootless.kernel.pidfd import boot_id, realm, start_time
 from storage.event_log import EventLog
+from storage.progress import Progress
 from storage.store import Store
 from tests.support.command import wait_until
 
@@ -189,6 +193,26 @@ def test_kill_waits_for_a_start_that_its_policy_makes_in_this_moment(
     later.join()
     assert sleeper.wait(10) == -signal.SIGTERM
     assert records.find(store.db, "c").stopped == 1
+
+
+def test_a_clone_has_the_limits_that_were_given_and_keeps_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"cpu_quota": 20000, "cpu_period": 50000, "memory": "64m", "pids_limit": 20}
+    container(store, request=dumps({"image": "i", "rootfs": True, **limits}))
+    made: list[CreateRequest] = []
+
+    def create(_store: Store, request: CreateRequest) -> str:
+        made.append(request)
+        return "new"
+
+    monkeypatch.setattr("rootless.engine.clone.create", create)
+    changed = {"cpus": "1.5", "memory": "128m"}
+    assert clone(store, "c", None, None, [], lambda: nullcontext(Progress()), limits=changed).id == "new"
+    plain = made[0].to_plain()
+    assert {name: plain.get(name) for name in (*limits, "cpus")} == {
+        "cpu_quota": None, "cpu_period": None, "memory": "128m", "pids_limit": 20, "cpus": "1.5",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

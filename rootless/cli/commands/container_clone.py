@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from rootless.cli.failures import warn
+from rootless.cli.limits import limits_of
 from rootless.cli.options import Opts
 from rootless.cli.output import lines
 from rootless.cli.progress import choose_display
@@ -27,7 +28,15 @@ def command(settings: Settings, opts: Opts) -> int:
     words = ["rootless", *sys.argv[1:]]
     name = opts.name or opts.new_name
     made = clone(
-        store, opts.container, name, opts.image, words, lambda: choose_display(False), opts.destroy, opts.force
+        store,
+        opts.container,
+        name,
+        opts.image,
+        words,
+        lambda: choose_display(False),
+        opts.destroy,
+        opts.force,
+        limits_of(opts),
     )
     if opts.destroy:
         remove(store, made.original, force=opts.force, tell=warn)

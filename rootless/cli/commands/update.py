@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rootless.cli.limits import limits_of
 from rootless.cli.options import Opts
 from rootless.cli.output import lines
 from rootless.cli.settings import Settings
@@ -28,26 +29,7 @@ def command(settings: Settings, opts: Opts) -> int:
         "health_startup_timeout": opts.health_startup_timeout,
         "health_timeout": opts.health_timeout,
     }
-    asked = {
-        "blkio_weight": opts.blkio_weight,
-        "blkio_weight_device": opts.blkio_weight_device,
-        "cpu_period": opts.cpu_period,
-        "cpu_quota": opts.cpu_quota,
-        "cpu_shares": opts.cpu_shares,
-        "cpus": opts.cpus,
-        "cpuset_cpus": opts.cpuset_cpus,
-        "cpuset_mems": opts.cpuset_mems,
-        "device_read_bps": opts.device_read_bps,
-        "device_read_iops": opts.device_read_iops,
-        "device_write_bps": opts.device_write_bps,
-        "device_write_iops": opts.device_write_iops,
-        "memory": opts.memory,
-        "memory_reservation": opts.memory_reservation,
-        "memory_swap": opts.memory_swap,
-        "memory_swappiness": opts.memory_swappiness,
-        "pids_limit": opts.pids_limit,
-    }
-    limits = {name: value for name, value in asked.items() if value not in (None, [])}
+    limits = limits_of(opts)
     checks = {name: value for name, value in given.items() if value is not None}
     if opts.restart is None and not checks and not limits and not opts.no_healthcheck:
         raise UsageError("update: nothing is to be changed", "see: rootless update --help")

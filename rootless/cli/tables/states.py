@@ -11,6 +11,9 @@ _LATEST = Option("--latest -l", BOOL, "The container that was made last")
 _CIDFILE = Option("--cidfile", LIST, "Take the container's id from this file", metavar="FILE")
 _FILTER = Option("--filter -f", LIST, "Only those that match (name=, id=, status=, label=, ...)", metavar="KEY=VALUE")
 
+# Those of Podman's `container clone`.
+_CLONED_LIMITS = tuple(row for row in LIMITS if row.dest != "pids_limit" and not row.dest.endswith("_iops"))
+
 TABLE = {
     "init": Command(
         "init",
@@ -60,9 +63,13 @@ TABLE = {
             Option("--force -f", BOOL, "With --destroy: even if it runs"),
             Option("--name", STR, "Name of the new container (default: that of the other, and -clone)", metavar="NAME"),
             Option("--run", BOOL, "Start the new container"),
+            *_CLONED_LIMITS,
         ),
         (Argument("container", completes="container"), Argument("new_name", MAYBE, "NAME"), Argument("image", MAYBE)),
         module="container_clone",
-        examples=("rootless container clone --destroy --run web web2 nginx:1.29",),
+        examples=(
+            "rootless container clone --destroy --run web web2 nginx:1.29",
+            "rootless container clone --memory 1g web web-large",
+        ),
     ),
 }
