@@ -25,10 +25,16 @@ _PASSED_OVER = 254  # not an exit code of ours: a failure that was not to be min
 def references(store: Store, opts: Opts, verb: str) -> list[str]:
     """Names or ids of the containers that the options mean: those named, --cidfile, --latest, --all, --filter.
 
-    Raises UsageError where nothing is named, or where --all and names are.
+    With --ignore a file that is not there means none. Raises UsageError where nothing is named, or where --all and
+    names are.
     """
     given = vars(opts)
-    named: list[str] = [*opts.containers, *map(_read_cidfile, given.get("cidfile", ()))]
+    files = given.get("cidfile", ())
+    if files and given.get("ignore"):
+        files = [path for path in files if os.path.lexists(path)]
+        if not files and not opts.containers:
+            return []
+    named: list[str] = [*opts.containers, *map(_read_cidfile, files)]
     everything = given.get("all") or given.get("running")
     filtered = bool(given.get("filter"))
     if named and (everything or filtered or opts.latest):

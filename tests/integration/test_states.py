@@ -321,8 +321,11 @@ def test_containers_are_selected(rl: Rootless, image: str, tmp_path: Path) -> No
     assert rl.out("stop", "-t", "0", "c0", "c2").split() == ["c0", "c2"]
     assert rl.out("kill", "--latest") == ids[3]
     assert rl.out("kill", "--all") == ids[1]
-    done = rl("stop", "--ignore", "nobody", "-t", "0", "c2")
+    done = rl("stop", "--ignore", "nobody", "-t", "0", "--cidfile", str(tmp_path / "gone"), "c2")
     assert done.stdout == "c2\n"
+    for verb in ("stop", "rm"):  # as units that `podman generate systemd` made have it
+        assert rl(verb, "--cidfile", str(tmp_path / "gone"), check=False).returncode == 125
+        assert rl.out(verb, "--ignore", "--cidfile", str(tmp_path / "gone")) == ""
     assert rl.out("rm", "--filter", "label=n=0", "--filter", "id=" + ids[0][:20]) == ids[0]
     done = rl("start", "--filter", "label=n=1", "c1", check=False)
     assert done.returncode == 125
