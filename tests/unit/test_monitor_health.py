@@ -62,7 +62,7 @@ def under_way(acts: bool) -> tuple[Health, dict[str, Any], int, int]:
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        time.sleep(3)
+        time.sleep(10)
         os.write(writer, b"x")
         os._exit(0)
     os.close(writer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import threading
+import time
 from typing import Any
 
 import pytest
@@ -96,17 +96,13 @@ def test_a_stop_that_is_broken_off_leaves_a_running_container_and_its_policy(
 
 
 @pytest.mark.parametrize("conditions", [["removed"], ["exited", "removed"], None, ["exited", "paused"]])
-def test_waiting_for_one_that_is_removed(store: Store, conditions: list[str] | None) -> None:
+def test_waiting_for_one_that_is_removed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, conditions: list[str] | None
+) -> None:
     container(store, exit_code=6, **monitored_by(os.getpid()))
-
-    def remove() -> None:
-        records.delete(Store(store.root, store.runroot, None).db, ID)
-
-    later = threading.Timer(0.2, remove)
-    later.start()
+    monkeypatch.setattr(time, "sleep", lambda seconds: records.delete(store.db, ID))
     if "removed" in (conditions or []):
-        assert wait(store, "c", conditions, 0.02) == 6
+        assert wait(store, "c", conditions) == 6
     else:
         with pytest.raises(RootlessError, match="waiting for c: it was removed"):
-            wait(store, "c", conditions, 0.02)
-    later.join()
+            wait(store, "c", conditions)
