@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str], None]
 
-CONTAINERENV = ".containerenv"
 _FLAGS = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 
 
@@ -118,62 +117,17 @@ class Starter:
 
         Returns while pid 1 still mounts. Raises RootlessError.
         """
-        from rootless.engine import cleanup, records
-        from rootless.engine.bundle import COPY_UP, GROUPS
+        from rootless.engine import cleanup, launch_plan
         from rootless.engine.monitor.attach_server import listen
-        from rootless.engine.spec.seccomp import refuses_keys, seccomp_filter
-        from storage.drivers import rootfs_plan
 
-        store, launch = self.store, self._launch
-        self.identity = container_id
-        self.driver = driver
-        self.request = request
-        layout = store.layout
-        container_dir = layout.container(container_id)
-        run_directory = cleanup.make_run_directory(store, container_id)
-        etc = networking.etc_files(request, self.mode, options, config["hostname"], name)
-        if not any(mount["destination"] == "/run" and mount["type"] == "bind" for mount in config["mounts"]):
-            etc[CONTAINERENV] = _containerenv(request, container_id, name) if request.privileged else ""
-        plan = dict(config)
-        plan["mounts"] = networking.write_etc_files(run_directory, etc) + config["mounts"]
-        images = None
-        if any("rootless" in mount or mount["source"].startswith(layout.volumes + "/") for mount in config["mounts"]):
-            from rootless.engine.volumes.start import ready_mounts
-
-            copied = config["annotations"].get(COPY_UP)
-            ready = ready_mounts(store, container_id, driver, plan["mounts"], copied.split("\n") if copied else [])
-            plan["mounts"], self._claims, images = ready.mounts, ready.claims, ready.images
-        if request.secret:
-            from rootless.engine.spec import secrets
-
-            plan["mounts"] += secrets.mounts(container_dir, request.secret)
-            plan["process"] = secrets.with_variables(config["process"], container_dir, request.secret)
-        plan["mounts"].sort(key=_depth)
-        if rootless.debug:
-            _tell_plan(plan, request.user or "")
-        if self.tty:
-            plan["process"] = _with_console_size(plan["process"])
+        launch = self._launch
+        self.identity, self.driver, self.request = container_id, driver, request
+        run_directory = cleanup.make_run_directory(self.store, container_id)
+        etc = launch_plan.etc_mounts(run_directory, request, container_id, name, self.mode, options, config)
+        mounts, images = self._ready_mounts(config, etc)
+        plan = launch_plan.build(self.store, container_id, driver, config, layers, request, mounts, self.tty)
+        plan.update(images=images, stdio=self._stdio, preserve_fds=self.preserve)
         self.server = listen(run_directory).detach()
-        message: dict[str, Any] = {
-            "config": plan,
-            "rootfs": rootfs_plan(driver, layout, container_dir, layers, volatile=request.rm),
-            "images": images,
-            "target": config["root"]["path"],
-            "user": request.user or "",
-            "stdio": self._stdio,
-            "seccomp": seccomp_filter(store, config),
-            "keys_refused": refuses_keys(config),
-            "preserve_fds": self.preserve,
-            "groups": config["annotations"].get(GROUPS),
-        }
-        if request.needs_accounts:
-            from rootless.engine.spec.accounts import accounts_plan
-
-            message["accounts"] = accounts_plan(request)
-        if request.init or request.init_path:
-            from rootless.engine.spec.init_program import find_init
-
-            message["init"] = find_init(request.init_path)
         if driver == "fuse-overlayfs":
             from rootless.kernel.process import become_subreaper
 
@@ -184,23 +138,43 @@ class Starter:
             self.group = confine.move(container_id, self.pid, self.group, request)
             confine.limit(self.group, request)
         step("before-plan")
-        launch.send(message)
+        launch.send(plan)
         step("plan-sent")
         if rootless.debug:
             rootless.debug(f"pid 1 is {launch.init_pid}; network: {self.mode}{':' if options else ''}{options}")
         self.helper = networking.start_helper(launch.init_pid, self.mode, options, run_directory, ports)
+        self._record_initialized(request)
+        step("initialized")
+
+    def _ready_mounts(self, config: dict[str, Any], etc: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Any]:
+        """All mounts, those of volumes and images made ready; and what pid 1 has to know of the images."""
+        mounts = etc + config["mounts"]
+        volumes = self.store.layout.volumes + "/"
+        if not any("rootless" in mount or mount["source"].startswith(volumes) for mount in config["mounts"]):
+            return mounts, None
+        from rootless.engine.bundle import COPY_UP
+        from rootless.engine.volumes.start import ready_mounts
+
+        copied = config["annotations"].get(COPY_UP)
+        ready = ready_mounts(self.store, self.identity, self.driver, mounts, copied.split("\n") if copied else [])
+        self._claims = ready.claims
+        return ready.mounts, ready.images
+
+    def _record_initialized(self, request: CreateRequest) -> None:
+        from rootless.engine import records
+
         health = {}
         if request.health:
             from rootless.engine.health.results import begin
 
-            health = begin(store.db, container_id, request.health)
+            health = begin(self.store.db, self.identity, request.health)
         records.update(
-            store.db,
-            container_id,
+            self.store.db,
+            self.identity,
             **health,
             state=records.INITIALIZED,
-            pid=launch.init_pid,
-            pid_start=start_time(launch.init_pid) or 0,
+            pid=self.pid,
+            pid_start=start_time(self.pid) or 0,
             cgroup=self.group,
             oom_killed=0,
             started=time.time(),
@@ -208,7 +182,6 @@ class Starter:
             exit_code=0,
             error="",
         )
-        step("initialized")
 
     def prepare(self) -> None:
         """Wait until pid 1 has all that it needs but its program. Raises RootlessError."""
@@ -353,34 +326,3 @@ class Starter:
 
             remove(self.group)
             self.group = ""
-
-
-def _containerenv(request: CreateRequest, container_id: str, name: str) -> str:
-    """What a privileged container is told about itself in /run/.containerenv, as Podman does."""
-    return (
-        f'engine="rootless"\nname="{name}"\nid="{container_id}"\nimage="{request.image}"\nrootless=1\n'
-        "graphRootMounted=0\n"
-    )
-
-
-def _tell_plan(config: dict[str, Any], user: str) -> None:
-    assert rootless.debug is not None
-    for mount in config["mounts"]:
-        options = ",".join(mount.get("options", ()))
-        rootless.debug(f"mount {mount['type']} {mount['source']} on {mount['destination']} ({options})")
-    process = config["process"]
-    rootless.debug(f"capabilities: {' '.join(process['capabilities']['effective'])}")
-    rootless.debug(f"command: {process['args']} in {process['cwd']} as {user or 'root'}")
-
-
-def _depth(mount: dict[str, Any]) -> int:
-    """Mount points in the order of their depth, so that none covers another; the sort is stable."""
-    path = str(mount["destination"]).strip("/")
-    return path.count("/") + 1 if path else 0
-
-
-def _with_console_size(process: dict[str, Any]) -> dict[str, Any]:
-    from rootless.kernel.terminal import size_of_ours
-
-    size = size_of_ours()
-    return process if size is None else {**process, "consoleSize": {"height": size[0], "width": size[1]}}
