@@ -156,6 +156,7 @@ LIMITS = (
     *("cpuset_cpus", "cpuset_mems", "device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops"),
     *("memory", "memory_reservation", "memory_swap", "memory_swappiness", "oom_kill_disable", "pids_limit"),
 )
+_UNLIMITED = {"cpus": "0", "memory": "0", "memory_reservation": "0"}  # the others: -1; takes no control group
 _SLOTS_OF_HEALTH = tuple(name for name in (*_TEXTS, *_NUMBERS) if name.startswith("health_"))
 
 
@@ -350,7 +351,9 @@ class CreateRequest:
     @property
     def confined(self) -> bool:
         """Whether its control group has to be told something, or to lie elsewhere."""
-        return self.cgroup_parent is not None or any(getattr(self, name) not in (None, [], False) for name in LIMITS)
+        # False is 0 too, which is no limit but for swappiness.
+        told = (name for name in LIMITS if getattr(self, name) not in (None, [], False, _UNLIMITED.get(name, -1)))
+        return self.cgroup_parent is not None or self.memory_swappiness == 0 or any(told)
 
     @property
     def needs_accounts(self) -> bool:

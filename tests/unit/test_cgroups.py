@@ -115,6 +115,22 @@ def test_every_limit_confines() -> None:
         assert CreateRequest("i", **{name: value}).confined, name
 
 
+@pytest.mark.parametrize(
+    ("options", "confined"),
+    [
+        ({"memory": "0", "cpus": "0", "memory_reservation": "0"}, False),
+        ({"pids_limit": -1, "cpu_quota": -1, "memory_swappiness": -1}, False),
+        ({"memory": "0", "pids_limit": 20}, True),
+        ({"cpuset_cpus": "0"}, True),
+        ({"memory": "-1"}, True),
+        ({"memory_swappiness": 0}, True),
+    ],
+    ids=str,
+)
+def test_no_limit_takes_no_group(options: dict[str, Any], confined: bool) -> None:
+    assert CreateRequest("i", **options).confined is confined
+
+
 def test_contradictions_about_groups() -> None:
     for options in (
         {"cgroups": "disabled", "memory": "64m"},
