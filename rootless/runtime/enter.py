@@ -102,26 +102,43 @@ def enter(
     except KernelError as error:
         ours.close()
         theirs.close()
-        if wait_exit(pidfd, _LAST_MOMENTS):  # its control group has gone
-            raise ConflictError("entering the container: it is not running any more") from error
+        _refuse_ended(pidfd, error)  # its control group goes first
         raise
     if door == 0:
         ours.close()
         _pass_through(theirs, order)
     theirs.close()
     os.close(door_fd)
-    entered: Entered | None = None
     try:
         if attach is not None:
             attach(door)
             ours.send("go")
+        return _await(ours)
+    except KernelError as error:  # setns, clone, /proc: nothing works once it has ended
+        _refuse_ended(pidfd, error)
+        raise
+    finally:
+        ours.close()
+        os.waitpid(door, 0)
+
+
+def _refuse_ended(pidfd: int, cause: KernelError) -> None:
+    """Raise ConflictError where the container has ended, or is just about to."""
+    if wait_exit(pidfd, _LAST_MOMENTS):
+        raise ConflictError("entering the container: it is not running any more") from cause
+
+
+def _await(channel: Channel) -> Entered:
+    """Follow what door and child tell until the child's program runs. Raises what they raised."""
+    entered: Entered | None = None
+    try:
         while True:
             try:
-                kind, value, fd = ours.receive()
+                kind, value, fd = channel.receive()
                 if kind == "child":
                     assert fd is not None
                     entered = Entered(value, fd)
-                    ours.send("go")
+                    channel.send("go")
                 elif kind == "prepared" and entered is not None:
                     entered.warnings, entered.terminal = value, fd
                 elif kind == "error":
@@ -131,17 +148,10 @@ def enter(
         if entered is None:
             raise KernelError("entering the container: the process that does it was ended")
         return entered
-    except BaseException as error:
+    except BaseException:
         if entered is not None:
             _discard(entered)
-        if isinstance(error, KernelError) and wait_exit(
-            pidfd, _LAST_MOMENTS
-        ):  # setns, clone, /proc: nothing works then
-            raise ConflictError("entering the container: it is not running any more") from error
         raise
-    finally:
-        ours.close()
-        os.waitpid(door, 0)
 
 
 def _discard(entered: Entered) -> None:
