@@ -72,14 +72,7 @@ def new_container(
             starter.launch(
                 draft.id, draft.driver, draft.config, draft.layers, request, request.name or "", options, draft.ports
             )
-            log = open_log(store, draft.id, request)
-            starter.logging = _sink_plan(store, draft.id, request)
-            if request.pidfile or request.conmon_pidfile:
-                from rootless.engine.id_files import write_pid_files
-
-                write_pid_files(request, starter.pid)
-            for warning in starter.execute(draft.ports):
-                tell(warning)
+            log = _execute(store, starter, request, draft.ports, tell)
             create.note(store, draft, "start")
             if attached:
                 create.note(store, draft, "attach")
@@ -148,16 +141,7 @@ def existing_container(
             layers = layer_names(store, records.layers_of(store.db, container.id))
             options = network.get("options", "")
             starter.launch(container.id, container.driver, config, layers, request, container.name, options, ports)
-            log = open_log(store, container.id, request)
-            starter.logging = _sink_plan(store, container.id, request)
-            if request.pidfile or request.conmon_pidfile:
-                from rootless.engine.id_files import write_pid_files
-
-                write_pid_files(request, starter.pid)
-            if wait is not None:
-                wait(starter)
-            for warning in starter.execute(ports):
-                tell(warning)
+            log = _execute(store, starter, request, ports, tell, wait)
             container_event(store, container, "start")
             if again:
                 container_event(store, container, "restart")
@@ -173,6 +157,28 @@ def existing_container(
         return starter, log, bool(container.auto_remove)
 
     return launch
+
+
+def _execute(
+    store: Store,
+    starter: Starter,
+    request: CreateRequest,
+    ports: list[Any],
+    tell: Tell,
+    wait: Callable[[Starter], None] | None = None,
+) -> int:
+    """Let the program of a container run for which pid 1 is on its way; the descriptor of its log, or -1."""
+    log = open_log(store, starter.identity, request)
+    starter.logging = _sink_plan(store, starter.identity, request)
+    if request.pidfile or request.conmon_pidfile:
+        from rootless.engine.id_files import write_pid_files
+
+        write_pid_files(request, starter.pid)
+    if wait is not None:
+        wait(starter)
+    for warning in starter.execute(ports):
+        tell(warning)
+    return log
 
 
 def _shared_namespaces(request: CreateRequest) -> int:

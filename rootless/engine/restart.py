@@ -2,7 +2,7 @@
 that.
 
 The row of a container that is about to be started again is in state restarting, and names the monitor that waits
-(`again`). Whoever changes that state decides: the monitor, by taking the row to start the container, or `stop`,
+(`engine.again`). Whoever changes that state decides: the monitor, by taking the row to start the container, or `stop`,
 `kill`, `rm -f` and `start`, by taking it away.
 """
 
@@ -25,6 +25,7 @@ _FIRST_PAUSE = 0.1  # seconds
 _LONGEST_PAUSE = 60.0
 _GOOD_LIFE = 10.0  # seconds of running after which the pauses are short again
 _SIGINT, _SIGQUIT, _SIGKILL, _SIGTERM = 2, 3, 9, 15
+# Sent by a user, they end a container; not SIGHUP, which servers take for "read your configuration anew".
 _ENDING = (_SIGINT, _SIGQUIT, _SIGKILL, _SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""`stop`, `kill`, `wait`, `restart`: signals to pid 1, and waiting until its monitor has recorded the end."""
+"""`stop`, `kill`, `wait`: signals to pid 1, and waiting until its monitor has recorded the end."""
 
 from __future__ import annotations
 

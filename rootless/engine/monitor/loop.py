@@ -35,7 +35,7 @@ _MOST_IN_A_PIPE = 1 << 20  # what users may make of one (fs.pipe-max-size)
 
 
 class Monitor:
-    """One container being watched. `state` is what `handover` describes.
+    """One container being watched. `state`: see `Starter.monitor_state`.
 
     `local`: this process's own standard streams take part, the input where state["local_input"] says so. `end(state,
     code)` is called when it has ended, before those who wait are told.

@@ -8,7 +8,7 @@ PROXIED = tuple(
     getattr(_signal, name)
     for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCONT", "SIGWINCH")
 )
-# By these a user ends a container for good, whatever its restart policy.
+# By these, sent to its monitor, a user ends a container for good, whatever its restart policy.
 ENDING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 # By these a program ends that does not expect them.
 DEADLY = tuple(number for number in PROXIED if number not in (_signal.SIGCONT, _signal.SIGWINCH))
