@@ -22,7 +22,8 @@ def open_to_read(path: str, flags: int = os.O_RDONLY) -> int:
             poll.register(fd, select.POLLIN)
             if not poll.poll(_SILENCE_MS):
                 _say(f"waiting for somebody to write to {path}, which is a fifo")
-                poll.poll()
+                while not poll.poll(_SILENCE_MS):
+                    pass  # an endless wait would not notice a signal that came right before it
         os.set_blocking(fd, True)
     except BaseException:
         os.close(fd)
