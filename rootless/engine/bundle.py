@@ -91,14 +91,15 @@ def read_config(directory: str, errors: str = "surrogateescape") -> dict[str, An
     path = f"{directory}/config.json"
     try:
         with open(path, "rb", buffering=0) as file:
-            config: dict[str, Any] = loads(file.readall().decode("utf-8", errors))
+            written = file.readall()
+        config: dict[str, Any] = loads(written.decode("utf-8", errors))
         why = _flaw(config, _SHAPE, "")
         if not why:
             return config
     except OSError as error:
         why = error.strerror or str(error)
     except ValueError as error:
-        why = str(error)
+        why = f"it is damaged: {error}" if written.strip(b"\0") else "it is empty"
     raise StorageError(
         f"reading {path}: {why}",
         "a crash has left the container half made, or somebody has changed this file: remove it and make it anew",

@@ -72,6 +72,22 @@ def test_a_damaged_configuration_is_named(
     rl("rm", "c")
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(b"", "it is empty"), (bytes(4096), "it is empty"), (b'{"a', "it is damaged: "), (b"{\xff", "it is damaged: ")],
+)
+def test_a_configuration_that_never_reached_the_disk_is_named(
+    rl: Rootless, image: str, content: bytes, what: str
+) -> None:
+    path = container(rl, image) / "config.json"
+    path.write_bytes(content)
+    assert f"reading {path}: {what}" in refused(rl, "start", "c")
+    assert rl.inspect("c")["State"]["Status"] == "created"
+    assert what in rl("system", "check", check=False).stdout
+    rl("rm", "c")
+    rl("system", "check")
+
+
 def test_exec_names_a_configuration_that_was_damaged_while_it_ran(rl: Rootless, image: str) -> None:
     path = rl.root / "containers" / rl.out("run", "-d", "--name", "c", *QUIET, image, "sleep", "60") / "config.json"
     path.write_text("{}")

@@ -96,7 +96,10 @@ def test_what_was_reported_before_a_power_cut_is_there_after_it(machine: Machine
         images, volumes = promised(had)
         assert images - leaving <= set(words_after(found, "images")), case
         assert volumes <= set(words_after(found, "volumes")), case
-        assert "check 0" in found, case
+        # Those that were being made may lack their config.json: writing it waits for no disk.
+        damaged = {line.split()[2] for line in found.splitlines() if line.startswith("DAMAGE   container")}
+        assert found.count("DAMAGE") == len(damaged) <= 3, case
+        assert f"check {int(bool(damaged))}" in found, case
         assert "repaired 0" in found, case
         assert "broken" not in found, case
         assert "not inspected" not in found, case

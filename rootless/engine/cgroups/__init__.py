@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rootless.engine.request import CreateRequest
 
 PREFIX = "rootless-"
+IN_SCOPE = ".scope/container"  # how the directory of a group ends that lies in a scope of its own
 MODES = ("enabled", "disabled", "no-conmon", "split")
 
 
@@ -72,18 +73,33 @@ def name_of(container_id: str) -> str:
 def end(directory: str) -> bool:
     """Remove the group of a container that has ended; whether the kernel had to kill a process in it for memory."""
     killed = cgroups.numbers(directory, "memory.events").get("oom_kill", 0) > 0
-    if not cgroups.remove(directory, 0):
+    if not remove(directory, 0):
         # What was on its way in, and frozen before it had joined the namespaces, has not ended with them.
         cgroups.kill(directory)
-        cgroups.remove(directory)
+        remove(directory)
     return killed
+
+
+def remove(directory: str, patience: float = 1.0) -> bool:
+    """Remove a group whose processes have ended; whether it is gone. A scope that was made for it goes with it."""
+    if not directory.endswith(IN_SCOPE):
+        return cgroups.remove(directory, patience)
+    scope = directory.rpartition("/")[0]
+    try:
+        os.chmod(scope, 0o755)
+        if not cgroups.remove(directory, patience):
+            return False
+        os.rmdir(scope)
+    except OSError:
+        pass  # systemd has removed it
+    return True
 
 
 def clear(directory: str) -> None:
     """Kill what is left in the group of a container whose monitor is gone, also what has changed its user, and remove
     it; and the empty groups beside it that killed starts have left."""
     cgroups.kill(directory)
-    cgroups.remove(directory)
+    remove(directory)
     base = directory.rpartition("/")[0]
     try:
         names = os.listdir(base)

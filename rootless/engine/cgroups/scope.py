@@ -7,12 +7,13 @@ from __future__ import annotations
 import os
 import time
 
+from rootless.engine.cgroups import IN_SCOPE
 from rootless.engine.cgroups.userbus import Bus, Writer, named
 from rootless.errors import KernelError
 from rootless.kernel import cgroups
 
 _SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
-_INSIDE = "container"  # the group below a scope that the container is in; the scope's own files are systemd's
+_INSIDE = IN_SCOPE.rpartition("/")[2]  # the scope's own files are systemd's
 _PATIENCE = 10.0  # seconds
 _PAUSE = 0.005
 
@@ -47,6 +48,9 @@ def start(name: str, pid: int, parent: str | None) -> str:
         cgroups.join(inside, pid)
     except OSError as error:
         raise KernelError(f"moving a process into {inside}: {error.strerror}") from None
+    # Else systemd, which may do here what we may, removes the group when its last process ends, before its count of the
+    # killed is read. `cgroups.end` and `clear` remove both.
+    os.chmod(scope, 0o555)
     return inside
 
 
