@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -44,6 +46,31 @@ def test_a_failure_is_tried_again_so_many_times(rl: Rootless, image: str) -> Non
     assert (found["State"]["ExitCode"], found["State"]["Restarting"]) == (3, False)
     assert found["HostConfig"]["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 2}
     assert rl.out("ps", "-a", "--format", "{{.Status}}").startswith("Exited (3)")
+
+
+@pytest.mark.parametrize("options", [[], ["-d"]], ids=["foreground", "detached"])
+def test_lives_follow_each_other_where_no_interpreter_can_be_started(
+    rl: Rootless, image: str, options: list[str]
+) -> None:
+    words = [*options, "--name", "c", "--restart", "on-failure:2", "--network", "none"]
+    words = ["rootless", "run", *words, image, "sh", "-c", "echo life; exit 3"]
+    path = [str(Path(__file__).parents[2]), *[entry for entry in sys.path if entry]]
+    code = f"import sys; sys.path[:0] = {path!r}; sys.executable = '/nonexistent/python'\n"
+    code += f"from rootless.cli.main import entry; entry({words!r})"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code],
+        env=rl.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == (0 if options else 3), done.stderr
+    wait_until(lambda: rl.inspect("c")["RestartCount"] == 2 and not rl.inspect("c")["State"]["ConmonPid"])
+    assert rl.out("logs", "c").split() == ["life"] * 3
+    if not options:
+        assert done.stdout == "life\n" * 3
+    assert rl.inspect("c")["State"]["ExitCode"] == 3
 
 
 def test_on_failure_leaves_a_success_alone(rl: Rootless, image: str) -> None:
