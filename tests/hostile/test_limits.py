@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -61,12 +62,12 @@ def test_the_limit_of_processes(rl: Rootless, image: str) -> None:
 
 
 def test_the_limit_of_memory(rl: Rootless, image: str) -> None:
-    """As far as Python itself starts."""
+    """As far as Python itself starts: it may give up, and the kernel kills what has no memory for its stack."""
     worked = []
     for size in range(14 * MIB, 40 * MIB, 2 * MIB):
         limit = limited(resource.RLIMIT_AS, size)
         done = rl("run", "--rm", "--network", "none", image, "echo", "fine", check=False, preexec_fn=limit)
-        if "Fatal Python error" not in done.stderr:
+        if "Fatal Python error" not in done.stderr and done.returncode != -signal.SIGSEGV:
             worked.append(told(done))
         assert rl.out("ps", "-aq") == ""
     assert worked[-1]

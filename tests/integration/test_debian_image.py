@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import need, remove_store
-from tests.support.command import Rootless
+from tests.integration.test_attach import Terminal
+from tests.support.command import Rootless, executable, wait_until
 from tests.support.registry import start_registry
 
 pytestmark = pytest.mark.timeout(300)
@@ -89,3 +91,68 @@ def test_disk_use_of_twenty_containers_is_that_of_one_image(debian: tuple[Rootle
         assert used() - before < 20 * 256, "a container costs less than 256 KiB of disk"
     finally:
         command("rm", "-f", "-a", "-t", "0")
+
+
+def test_bash_has_job_control(debian: tuple[Rootless, str]) -> None:
+    command, name = debian
+    command("run", "-d", "--name", "jobs", "--network", "none", name, "sleep", "1000")
+    bash = Terminal(command, "exec", "-it", "jobs", "bash", "--norc", "--noediting")
+    try:
+        for keys, shown in [
+            (b"sh -c 'echo begun$((1)); exec sleep 999'\n", b"begun1"),
+            (b"\x1a", b"Stopped"),
+            (b"bg; jobs\n", b"Running"),
+            (b"kill %1; wait %1; echo code$?\n", b"code143"),
+            (b"exit 7\n", b"exit"),
+        ]:
+            bash.type(keys)
+            bash.expect(shown, 30)
+        assert bash.wait(30) == 7
+    finally:
+        bash.close()
+        command("rm", "-f", "-t", "0", "jobs")
+
+
+def test_usr_comes_back_from_cp_as_it_was(debian: tuple[Rootless, str]) -> None:
+    """Owners, set-user-ID bits, capabilities, hard links, times: all that a tar of it has."""
+    command, name = debian
+    tar = "tar --sort=name --numeric-owner --format=pax --xattrs --pax-option=delete=atime,delete=ctime -c"
+    command("run", "-d", "--name", "from", "--network", "none", name, "sleep", "1000")
+    command("create", "--name", "to", "--network", "none", name, "sleep", "1000")
+    try:
+        stream = command.popen("cp", "from:/usr", "-")
+        subprocess.run(
+            [executable(), "cp", "--archive=false", "-", "to:/srv"],
+            stdin=stream.stdout,
+            check=True,
+            timeout=120,
+            env=command.environment,
+        )
+        assert stream.wait(30) == 0
+        command("start", "to")
+        sums = {
+            command.out("exec", where, "sh", "-c", f"cd {place} && {tar} usr | sha256sum", timeout=120)
+            for where, place in [("from", "/"), ("to", "/srv")]
+        }
+        assert len(sums) == 1
+    finally:
+        command("rm", "-f", "-t", "0", "from", "to")
+
+
+def test_two_thousand_processes(debian: tuple[Rootless, str]) -> None:
+    command, name = debian
+    script = "for i in $(seq 2000); do sleep 1000 & done; echo ready; wait"
+    command("run", "-d", "--name", "crowd", "--network", "none", name, "bash", "-c", script)
+    try:
+        wait_until(lambda: command.out("logs", "crowd") == "ready", 120)
+        assert len(command.out("top", "crowd", "pid").splitlines()) == 2002
+        assert json.loads(command.out("stats", "--no-stream", "--format", "json", "crowd"))[0]["pids"] == "2001"
+        command("pause", "crowd")
+        assert set(command.out("top", "crowd", "state").split()) == {"STATE", "T"}
+        command("unpause", "crowd")
+        assert "T" not in command.out("top", "crowd", "state").split()
+        command("pause", "crowd")
+        command("kill", "crowd")
+        assert command.out("wait", "crowd") == "137"
+    finally:
+        command("rm", "-f", "-t", "0", "crowd")
