@@ -46,8 +46,12 @@ def _write_number(path: str, number: int) -> None:
 def remove_cidfile(path: str, container_id: str) -> None:
     """Take away a file that names a container which is gone."""
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            ours = file.read(len(container_id) + 2).strip() == container_id
+        # A fifo that has taken its place must not hold us up.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            ours = os.read(fd, len(container_id) + 2).strip() == container_id.encode()
+        finally:
+            os.close(fd)
         if ours:
             os.unlink(path)
     except OSError:  # it is no longer there, or no longer a file

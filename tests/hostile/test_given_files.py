@@ -122,3 +122,13 @@ def test_an_image_id_is_written_at_once_or_to_the_fifo(rl: Rootless, image: str,
     assert given == made[1]
     rl("rm", "c")
     rl("rmi", *dict.fromkeys(made))
+
+
+@pytest.mark.parametrize("way", ["rm", "stop"])
+def test_a_cidfile_that_has_become_a_fifo_holds_nobody_up(rl: Rootless, image: str, fifo: Path, way: str) -> None:
+    path = fifo.with_name("cid")
+    rl("run", "-d", "--rm", "--name", "c", "--cidfile", str(path), *NONE, image, "sleep", "100")
+    fifo.rename(path)
+    rl(way, *(("-f", "-t", "0") if way == "rm" else ("-t", "0")), "c", timeout=20)
+    assert rl.out("ps", "-aq") == ""
+    assert path.is_fifo()
