@@ -101,6 +101,8 @@ def become_user(
         warnings.append("your quota of keys is used up: the container can find the keys of your session keyring")
     capabilities = process.get("capabilities") or {}
     drop_bounding(mask(capabilities.get("bounding") or []))
+    if user.gid:
+        _change(f"gid {user.gid}", single, os.setresgid, user.gid, user.gid, user.gid)
     if keep_groups:
         pass  # those that are not mapped here cannot be named, and still give access to the host's files
     elif single:
@@ -111,8 +113,6 @@ def become_user(
     if user.uid:
         set_keep_caps(True)
         own_pipes(user.uid, foreign)
-    if user.gid:
-        _change(f"gid {user.gid}", single, os.setresgid, user.gid, user.gid, user.gid)
     if user.uid:
         _change(f"uid {user.uid}", single, os.setresuid, user.uid, user.uid, user.uid)
     os.umask(int((process.get("user") or {}).get("umask", 0o022)))

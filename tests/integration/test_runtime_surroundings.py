@@ -144,7 +144,8 @@ def test_crun_makes_the_same_container_of_the_same_configuration(
             bind(tmp_path / "data", "/data", "rbind", "ro", "rprivate"),
             mount("/run", "tmpfs", "nosuid", "mode=755"),
         ],
-        user={"uid": uid, "gid": gid, "additionalGids": groups, "umask": 0o27},
+        # The own group is among the groups, as Docker and Podman have it: crun has to be told.
+        user={"uid": uid, "gid": gid, "additionalGids": [gid, *groups], "umask": 0o27},
         cwd="/tmp",
         env=["PATH=/bin", "A=1=2", "HOME=/nowhere"],
         noNewPrivileges=no_new_privs,
