@@ -55,6 +55,24 @@ def test_a_log_where_a_directory_is(rl: Rootless, image: str, tmp_path: Path) ->
     assert "it is a directory" in done.stderr
 
 
+@pytest.mark.parametrize("what", ["directory", "fifo", "unreadable"])
+def test_what_is_no_log_among_those_that_were_begun_anew_is_passed_over(
+    rl: Rootless, image: str, tmp_path: Path, what: str
+) -> None:
+    options = ["--log-opt", f"path={tmp_path}/log", "--log-opt", "max-size=1k", "--log-opt", "max-file=4"]
+    rl("run", "--name", "c", "--network", "none", *options, image, "seq", "1", "300")
+    strange = tmp_path / "log.1"
+    if what == "unreadable":
+        strange.chmod(0)
+    else:
+        strange.unlink()
+        strange.mkdir() if what == "directory" else os.mkfifo(strange)
+    for options in ([], ["-f"], ["--tail", "3"]):
+        read = rl("logs", *options, "c", timeout=20).stdout.splitlines()
+        assert read[-1] == "300"
+    assert len(rl.out("logs", "c").splitlines()) > len((tmp_path / "log").read_text().splitlines())
+
+
 def test_a_log_that_is_a_link_is_written_through_and_begun_anew_beside_it(
     rl: Rootless, image: str, tmp_path: Path
 ) -> None:

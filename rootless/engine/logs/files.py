@@ -183,7 +183,7 @@ def _next(path: str, rotated: int, fd: int, at_least: int) -> tuple[int, int] | 
                 return None
             continue
         gap = range(below + 1, number)
-        if settled and not any(_identity_of(path, inside) is not None for inside in gap):
+        if settled and not any(_is_there(path, inside) for inside in gap):
             if _identity(os.fstat(found)) != ours:
                 return found, below
             at_least = below  # it has two names for a moment, or since a monitor was killed in that moment
@@ -218,6 +218,13 @@ def _identity_of(path: str, number: int) -> tuple[int, int] | None:
         return _identity(os.stat(_name(path, number)))
     except OSError:
         return None
+
+
+def _is_there(path: str, number: int) -> bool:
+    fd = _open(path, number)
+    if fd is not None:
+        os.close(fd)
+    return fd is not None
 
 
 def _open(path: str, number: int) -> int | None:
