@@ -13,3 +13,5 @@ None otherwise, which is asked before a line is put together: nothing is paid fo
 package is loaded by whatever uses it. It writes to the standard error of the process, so a process whose standard
 error is a container's does not call it.
 """
+warns = True
+"""Whether warnings are printed; not with --log-level error."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+import rootless
 from rootless.errors import RootlessError
 
 TYPE_CHECKING = False
@@ -76,8 +77,9 @@ def explain(text: str) -> None:
 
 
 def warn(message: str, hint: str | None = None) -> None:
-    """Print a warning to standard error, as errors are printed."""
-    complain(f"Warning: {message}\n" + (f"hint: {hint}\n" if hint else ""))
+    """Print a warning to standard error, as errors are printed, unless --log-level wants none."""
+    if rootless.warns:
+        complain(f"Warning: {message}\n" + (f"hint: {hint}\n" if hint else ""))
 
 
 def warn_of_no_terminal(opts: Opts) -> None:

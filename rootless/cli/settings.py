@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Settings:
-    """`root`, `runroot`: as asked for on the command line, or None. `log_level`: "debug", "info", "warn", "error"."""
+    """`root`, `runroot`: as asked for on the command line, or None. `log_level`: one of tables.LOG_LEVELS."""
 
     __slots__ = ("_store", "log_level", "root", "runroot", "storage_driver")
 
@@ -37,7 +37,11 @@ class Settings:
         self.root = opts.root
         self.runroot = opts.runroot
         self.storage_driver = opts.storage_driver or self.storage_driver
-        self.log_level = opts.log_level
+        self.log_level = "debug" if opts.log_level == "trace" else opts.log_level
+        if self.log_level in ("error", "fatal", "panic"):
+            import rootless
+
+            rootless.warns = False
         if self.log_level == "debug":
             import rootless
             from rootless.cli.failures import explain

@@ -63,3 +63,11 @@ def test_nothing_is_told_without_it(rl: Rootless, image: str) -> None:
     for level in ("info", "warn", "error"):
         done = rl("--log-level", level, "run", "--rm", "--network", "none", image, "true")
         assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_warnings_are_told_unless_errors_alone_are_asked_for(rl: Rootless, image: str) -> None:
+    words = ("run", "--rm", "-it", "--network", "none", image, "true")
+    for level, said in (("warn", True), ("warning", True), ("error", False), ("fatal", False)):
+        assert ("Warning: " in rl("--log-level", level, *words).stderr) is said, level
+    assert rl("--log-level", "trace", "ps").returncode == 0
+    assert "Error: " in rl("--log-level", "panic", "rm", "nobody", check=False).stderr

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from rootless.cli.options import ANY, BOOL, CHOICE, STR, Argument, Command, Option
 
-LOG_LEVELS = ("debug", "info", "warn", "error")
+LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
 
 GLOBAL = Command(
     "rootless",
@@ -18,7 +18,14 @@ GLOBAL = Command(
         Option(
             "--storage-driver", STR, "How layers are stacked: overlay, fuse-overlayfs, btrfs or vfs", metavar="DRIVER"
         ),
-        Option("--log-level", CHOICE, "How much to tell: debug, info, warn or error", "warn", "LEVEL", LOG_LEVELS),
+        Option(
+            "--log-level",
+            CHOICE,
+            "How much to tell: debug (or trace), info, warn (or warning), or no warnings: error (or fatal, panic)",
+            "warn",
+            "LEVEL",
+            LOG_LEVELS,
+        ),
         Option("--version -v", BOOL, "Print the version"),
     ),
     (Argument("words", ANY),),
