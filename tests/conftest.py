@@ -58,6 +58,8 @@ def rl(shared_store: Rootless) -> Iterator[Rootless]:
     """The command on the shared store; whatever the test leaves running is a failure of that test."""
     yield shared_store
     shared_store("rm", "-f", "-a", "-t", "0", check=False)
+    if any(shared_store.root.glob("volumes/*")):  # which the next test may want to make itself
+        shared_store("volume", "rm", "-f", "-a", check=False)
     assert_nothing_left(shared_store.place, shared_store.root, shared_store.runroot)
 
 
