@@ -58,9 +58,10 @@ def test_one_that_waits_to_be_started_again_is_left_alone(rl: Rootless, image: s
     rl("run", "-d", "--name", "c", "--network", "none", "--restart", "always", image, "sh", "-c", "exit 3")
 
     def waits() -> bool:
-        return rl.status("c") == "restarting" and rl.inspect("c")["RestartCount"] >= 3
+        seen = rl.inspect("c")
+        return seen["State"]["Status"] == "restarting" and seen["RestartCount"] >= 5
 
-    wait_until(waits, what="a pause of most of a second")
+    wait_until(waits, what="a pause of three seconds")
     done = elsewhere(rl, "ps", "--format", "{{.Names}} {{.State}}")
     assert done.stdout == "c restarting\n"
     assert elsewhere(rl, "rm", "c").returncode == 2
