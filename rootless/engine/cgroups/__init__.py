@@ -84,15 +84,13 @@ def remove(directory: str, patience: float = 1.0) -> bool:
     """Remove a group whose processes have ended; whether it is gone. A scope that was made for it goes with it."""
     if not directory.endswith(IN_SCOPE):
         return cgroups.remove(directory, patience)
-    scope = directory.rpartition("/")[0]
-    try:
-        os.chmod(scope, 0o755)
-        if not cgroups.remove(directory, patience):
-            return False
-        os.rmdir(scope)
-    except OSError:
-        pass  # systemd has removed it
-    return True
+    from rootless.engine.cgroups.scope import end_scope, release
+
+    release(directory)
+    gone = cgroups.remove(directory, patience)
+    if gone:
+        end_scope(directory)
+    return gone
 
 
 def clear(directory: str) -> None:

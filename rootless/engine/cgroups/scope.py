@@ -49,9 +49,30 @@ def start(name: str, pid: int, parent: str | None) -> str:
     except OSError as error:
         raise KernelError(f"moving a process into {inside}: {error.strerror}") from None
     # Else systemd, which may do here what we may, removes the group when its last process ends, before its count of the
-    # killed is read. `cgroups.end` and `clear` remove both.
+    # killed is read.
     os.chmod(scope, 0o555)
     return inside
+
+
+def release(inside: str) -> None:
+    """Let the group of a container in a scope be removed."""
+    try:
+        os.chmod(os.path.dirname(inside), 0o755)
+    except OSError:
+        pass  # there is nothing left of it
+
+
+def end_scope(inside: str) -> None:
+    """Remove the scope of a group that is gone. Its unit goes first: systemd looks into the scope for whether it is
+    empty, and it has given it up already where that could not be removed."""
+    scope = os.path.dirname(inside)
+    try:
+        _call("StopUnit", "ss", bytes(Writer().string(os.path.basename(scope)).string("fail").data))
+    except KernelError:
+        try:
+            os.rmdir(scope)
+        except OSError:
+            pass
 
 
 def attach(directory: str, pid: int, needed: bool) -> None:
