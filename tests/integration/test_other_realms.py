@@ -59,7 +59,7 @@ def test_one_that_waits_to_be_started_again_is_left_alone(rl: Rootless, image: s
 
     def waits() -> bool:
         seen = rl.inspect("c")
-        return seen["State"]["Status"] == "restarting" and seen["RestartCount"] >= 5
+        return bool(seen["State"]["Status"] == "restarting" and seen["RestartCount"] >= 5)
 
     wait_until(waits, what="a pause of three seconds")
     done = elsewhere(rl, "ps", "--format", "{{.Names}} {{.State}}")
